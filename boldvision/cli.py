@@ -1,0 +1,49 @@
+"""``python -m boldvision <stage>``: every stage of the workflow, with or without Snakemake."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from boldvision.errors import UserError
+
+STAGES = {
+    "config": ("boldvision.config_docs", "check a configuration, or print its keys"),
+    "miniature": ("boldvision.miniature.bucket", "write the simulated bucket"),
+    "serve": ("boldvision.miniature.serve", "serve a folder as an S3 bucket around a command"),
+    "fetch": ("boldvision.nsd.fetch", "download from the bucket"),
+    "voxels": ("boldvision.signal.voxels", "list the voxels of a region of interest"),
+    "prepare": ("boldvision.signal.prepare", "clean the BOLD series of one session"),
+    "trials": ("boldvision.trials.table", "list the trials of one subject and their splits"),
+    "latents": ("boldvision.generators.latents", "encode the images of one subject"),
+    "pretrain": ("boldvision.generators.pretrain", "train the tiny generator"),
+    "train": ("boldvision.decoders.train", "train a decoder"),
+    "reconstruct": ("boldvision.decoders.reconstruct", "reconstruct the images of a test set"),
+    "weights": ("boldvision.metrics.weights", "fetch and check the networks of the metrics"),
+    "evaluate": ("boldvision.metrics.evaluate", "score reconstructions"),
+    "gpu": ("boldvision.gpu", "run a command on GPUs of its own"),
+}
+
+
+def settings_from(text: str) -> dict[str, Any]:
+    """Settings given as JSON, or as the path of a JSON file."""
+    if not text.lstrip().startswith("{"):
+        text = Path(text).read_text()
+    return json.loads(text)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the named stage; import nothing else."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] not in STAGES:
+        lines = [f"  {name:<12} {about}" for name, (_, about) in STAGES.items()]
+        print("usage: python -m boldvision STAGE …\n\nstages:", *lines, sep="\n")
+        return 0 if argv and argv[0] in ("-h", "--help") else 2
+    try:
+        return importlib.import_module(STAGES[argv[0]][0]).main(argv[1:]) or 0
+    except UserError as error:
+        print(f"boldvision {argv[0]}: {error}", file=sys.stderr)
+        return 1
