@@ -13,12 +13,12 @@ from pathlib import Path
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; rename it to `path` on success.
 
-    The temporary name keeps the suffix, since writers choose their format by it. On an exception
-    the temporary file is removed and `path` is untouched.
+    The temporary name keeps the suffix, since writers choose their format by it; a rerun after a
+    kill overwrites it. On an exception it is removed and `path` is untouched.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.part{os.getpid()}{path.suffix}")
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         yield part
         with part.open("rb") as written:
