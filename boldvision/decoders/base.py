@@ -1,0 +1,52 @@
+"""The contract of a decoder.
+
+A decoder is a package ``boldvision.decoders.<name>`` with a module ``decoder`` that has
+
+``train(run, data, window, seed, out)``
+    Fit on the training part of ``run.split`` and write ``out/model.safetensors`` and
+    ``out/training.json``.
+``load(run, folder, device)``
+    A :class:`Decoder` from that folder.
+
+Its rules are ``workflow/rules/decoders/<name>.smk``. `mean_image` is the smallest example.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class SubjectData:
+    """Where a subject's data are. A decoder asks for what it needs."""
+
+    name: str
+    trials: Path
+    images: Path
+    bold: Path | None = None
+    latents: Path | None = None
+
+
+class Decoder(Protocol):
+    """What reconstruction needs of a trained model."""
+
+    label: str
+    """What its weights are, shown wherever its results are shown; empty if as published."""
+
+    def reconstruct(self, windows: np.ndarray, subject: str, keys: Sequence[int]) -> np.ndarray:
+        """Pictures, uint8 [B, H, W, 3], of BOLD windows [B, T, V].
+
+        `keys` seed what is random in each picture, so it does not depend on its batch.
+        """
+        ...
+
+
+def implementation(name: str):
+    """Module ``boldvision.decoders.<name>.decoder``."""
+    return importlib.import_module(f"boldvision.decoders.{name}.decoder")

@@ -1,0 +1,131 @@
+"""Train and load Dynadiff (paper: Dynadiff, single-stage decoding of images from fMRI)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from boldvision import config
+from boldvision.decoders.base import SubjectData
+from boldvision.decoders.dynadiff.model import Dynadiff, count_parameters
+from boldvision.decoders.dynadiff.objective import DiffusionObjective
+from boldvision.errors import UserError
+from boldvision.generators.base import Generator, load_generator
+from boldvision.generators.images import to_uint8
+from boldvision.generators.latents import LatentCache
+from boldvision.generators.sampler import initial_noise, sample
+from boldvision.training.loop import make_accelerator, optimize
+from boldvision.training.record import versions
+from boldvision.trials.windows import load_windows
+
+
+def train(
+    run: config.DynadiffRun,
+    generator_settings: config.Generator,
+    data: Sequence[SubjectData],
+    window: config.Window,
+    seed: int,
+    out: Path,
+    checkpoints: Path,
+) -> None:
+    """Train brain module and adapters jointly, and write the model to folder `out`."""
+    accelerator = make_accelerator(run.training)
+    generator = load_generator(generator_settings).to(accelerator.device)
+    windows = {
+        subject.name: load_windows(subject.bold, subject.trials, window, run.split, "train")
+        for subject in data
+    }
+    latents = {subject.name: LatentCache(subject.latents) for subject in data}
+    voxels = {name: subject_windows.n_voxels for name, subject_windows in windows.items()}
+    torch.manual_seed(seed)
+    model = Dynadiff(voxels, window.n_tr, generator, run)
+    objective = DiffusionObjective(
+        windows, latents, generator, run.training, seed, accelerator.device
+    )
+    model, record = optimize(model, objective, accelerator, run.training, seed, checkpoints)
+    if accelerator.is_main_process:
+        trained = {name: value.cpu().contiguous() for name, value in model.trained().items()}
+        save_file(trained, out / "model.safetensors")
+        record |= {
+            "voxels": voxels,
+            "dropped_windows": {name: w.dropped for name, w in windows.items()},
+            "trials": {name: len(w) for name, w in windows.items()},
+            "n_tr": window.n_tr,
+            "parameters": count_parameters(model),
+            "generator": generator_settings.label,
+            **versions(accelerator.device),
+        }
+        (out / "training.json").write_text(json.dumps(record, indent=2))
+
+
+class DynadiffDecoder:
+    """A trained model, ready to reconstruct."""
+
+    def __init__(
+        self, model: Dynadiff, generator: Generator, run: config.DynadiffRun, seed: int, device: str
+    ):
+        self.model, self.generator, self.run = model.to(device).eval(), generator, run
+        self.seed, self.device, self.label = seed, device, generator.settings.label
+
+    @torch.no_grad()
+    def reconstruct(self, windows: np.ndarray, subject: str, keys: Sequence[int]) -> np.ndarray:
+        """See :class:`boldvision.decoders.base.Decoder`."""
+        settings = self.run.reconstruction
+        noise = initial_noise(self.generator.latent_shape, self.seed, keys).to(self.device)
+        with _autocast(self.device, settings.precision):
+            condition = self.model.brain_module(
+                [(subject, torch.from_numpy(windows).to(self.device))]
+            )
+            unconditional = self.model.unconditional.to(condition.dtype)
+            pictures = sample(
+                self.generator,
+                condition,
+                unconditional,
+                noise,
+                settings.steps,
+                settings.guidance_scale,
+            )
+        return to_uint8(pictures)
+
+
+def load(
+    run: config.DynadiffRun,
+    generator_settings: config.Generator,
+    folder: Path,
+    seed: int,
+    device: str,
+) -> DynadiffDecoder:
+    """Read a model that `train` wrote.
+
+    Raises
+    ------
+    UserError
+        The file does not hold the parameters that the settings ask for.
+    """
+    record: dict[str, Any] = json.loads((folder / "training.json").read_text())
+    generator = load_generator(generator_settings).to(device)
+    model = Dynadiff(record["voxels"], record["n_tr"], generator, run)
+    saved = load_file(folder / "model.safetensors")
+    expected = set(model.trained())
+    if set(saved) != expected:
+        raise UserError(
+            f"{folder / 'model.safetensors'}: expected {len(expected)} parameters as the settings "
+            f"of the run say, found {len(saved)}, {len(expected ^ set(saved))} of other names. "
+            "Train the run again."
+        )
+    model.load_state_dict(saved, strict=False)
+    return DynadiffDecoder(model, generator, run, seed, device)
+
+
+def _autocast(device: str, precision: str):
+    dtypes = {"fp16": torch.float16, "bf16": torch.bfloat16}
+    if precision not in dtypes:
+        return nullcontext()
+    return torch.autocast(torch.device(device).type, dtypes[precision])

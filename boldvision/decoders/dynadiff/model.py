@@ -1,0 +1,92 @@
+"""Dynadiff: brain module and adapted generator, as one network that predicts noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from boldvision import config
+from boldvision.decoders.dynadiff.brain_module import BrainModule
+from boldvision.generators.base import Generator
+
+CROSS_ATTENTION = ["attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0"]
+
+
+class Dynadiff(nn.Module):
+    """Brain module, unconditional tokens and the generator's U-Net with low-rank adapters.
+
+    Only the first two and the adapters are trained; the VAE is not part of it.
+    """
+
+    def __init__(
+        self,
+        voxels: Mapping[str, int],
+        n_tr: int,
+        generator: Generator,
+        settings: config.DynadiffRun,
+    ):
+        super().__init__()
+        tokens, width = generator.settings.tokens, generator.settings.width
+        self.brain_module = BrainModule(voxels, n_tr, tokens, width, settings.brain_module)
+        learned = settings.training.unconditional == "learned"
+        self.unconditional = nn.Parameter(torch.zeros(tokens, width), requires_grad=learned)
+        self.unet = generator.unet
+        if settings.lora is not None:
+            add_lora(self.unet, settings.lora)
+
+    def forward(
+        self,
+        groups: list[tuple[str, torch.Tensor]],
+        noisy: torch.Tensor,
+        timesteps: torch.Tensor,
+        dropped: torch.Tensor,
+    ) -> torch.Tensor:
+        """Predicted noise.
+
+        Parameters
+        ----------
+        groups : list of (str, Tensor [B_s, T, V_s])
+            Windows by subject.
+        noisy : Tensor, [B, C, h, w]
+        timesteps : Tensor of int64, [B]
+        dropped : Tensor of bool, [B]
+            Samples whose condition is replaced by the unconditional tokens.
+
+        Returns
+        -------
+        Tensor, [B, C, h, w]
+        """
+        condition = self.brain_module(groups)
+        condition = torch.where(
+            dropped[:, None, None], self.unconditional.to(condition.dtype), condition
+        )
+        return self.unet(noisy, timesteps, encoder_hidden_states=condition).sample
+
+    def trained(self) -> dict[str, torch.Tensor]:
+        """What a model file holds: every parameter that is trained, by name."""
+        return {
+            name: parameter.detach()
+            for name, parameter in self.named_parameters()
+            if parameter.requires_grad
+        }
+
+
+def add_lora(unet: nn.Module, settings: config.Lora) -> None:
+    """Add low-rank adapters (Hu et al. 2022) to every cross-attention projection of `unet`."""
+    from peft import LoraConfig
+
+    unet.add_adapter(
+        LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules=list(CROSS_ATTENTION))
+    )
+
+
+def count_parameters(model: Dynadiff) -> dict[str, int]:
+    """Parameters by part; `lora` and `brain_module` are trained, `unet` is frozen."""
+    named = [(name, parameter.numel()) for name, parameter in model.named_parameters()]
+    return {
+        "brain_module": sum(n for name, n in named if name.startswith("brain_module.")),
+        "lora": sum(n for name, n in named if ".lora_" in name),
+        "unet": sum(n for name, n in named if name.startswith("unet.") and ".lora_" not in name),
+    }

@@ -1,0 +1,33 @@
+"""Pictures as arrays and as the generator's tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+
+
+def to_tensor(images: np.ndarray, px: int) -> torch.Tensor:
+    """Resize by PIL's bilinear filter and scale to [-1, 1].
+
+    Parameters
+    ----------
+    images : ndarray of uint8, [N, H, W, 3]
+    px : int
+        Side of the result: 512 for Versatile Diffusion (paper, appendix B).
+
+    Returns
+    -------
+    Tensor of float32, [N, 3, px, px]
+    """
+    resized = [
+        np.asarray(Image.fromarray(image).resize((px, px), Image.Resampling.BILINEAR))
+        for image in images
+    ]
+    return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def to_uint8(pictures: torch.Tensor) -> np.ndarray:
+    """[-1, 1] float [N, 3, H, W] to uint8 [N, H, W, 3], by rounding."""
+    scaled = pictures.float().add(1).mul(127.5).round().clamp(0, 255)
+    return scaled.byte().permute(0, 2, 3, 1).cpu().numpy()

@@ -1,0 +1,176 @@
+"""Train the tiny generator: a VAE, then a U-Net conditioned on tokens of the picture's latent.
+
+It learns from scenes that no miniature dataset shows. The tokens are a linear map of the latent at
+each place plus a code of the place: what a brain module will have to predict.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from torch import nn
+from tqdm import tqdm
+
+from boldvision import config
+from boldvision.cli import settings_from
+from boldvision.decoders.dynadiff.objective import draw_timesteps
+from boldvision.files import replace_folder
+from boldvision.generators.images import to_tensor
+from boldvision.miniature.scenes import render_all
+from boldvision.training.schedule import learning_rate
+
+SCENE_SEED = 1_000_000
+"""Far from the seeds of the miniature dataset: no scene is shared with it."""
+
+BATCH = 48
+
+
+class ConditionEncoder(nn.Module):
+    """Latents [B, C, h, w] to condition tokens [B, h * w, width]."""
+
+    def __init__(self, channels: int, tokens: int, width: int):
+        super().__init__()
+        self.content = nn.Linear(channels, width)
+        self.place = nn.Parameter(torch.randn(tokens, width))
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        """One token per place of the latent, in rows."""
+        return self.content(latents.flatten(2).transpose(1, 2)) + self.place
+
+
+def new_vae(px: int) -> AutoencoderKL:
+    """A KL-f8 autoencoder with the parts of Stable Diffusion's, at small widths."""
+    widths = (8, 16, 32, 64)
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * len(widths),
+        up_block_types=("UpDecoderBlock2D",) * len(widths),
+        block_out_channels=widths,
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=4,
+        sample_size=px,
+        mid_block_add_attention=False,
+    )
+
+
+def new_unet(latent_px: int, width: int) -> UNet2DConditionModel:
+    """An image U-Net with the parts of Versatile Diffusion's, at small widths."""
+    return UNet2DConditionModel(
+        sample_size=latent_px,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        cross_attention_dim=width,
+        attention_head_dim=4,
+        norm_num_groups=8,
+    )
+
+
+def new_scheduler() -> DDIMScheduler:
+    """The noise schedule of Stable and Versatile Diffusion."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+
+
+def train_vae(vae: AutoencoderKL, pictures: torch.Tensor, steps: int, seed: int) -> None:
+    """Absolute plus squared error and a small Kullback-Leibler term."""
+    for picture in _descend(vae.parameters(), pictures, steps, seed, peak=3e-3):
+        posterior = vae.encode(picture).latent_dist
+        error = vae.decode(posterior.sample()).sample - picture
+        divergence = posterior.kl().mean() / posterior.mean[0].numel()
+        (error.abs().mean() + error.square().mean() + 2e-3 * divergence).backward()
+    with torch.no_grad():
+        spread = vae.encode(pictures[:1000]).latent_dist.mean.std().item()
+    vae.register_to_config(scaling_factor=1 / spread)
+
+
+def train_unet(
+    unet: UNet2DConditionModel,
+    encoder: ConditionEncoder,
+    scheduler: DDIMScheduler,
+    latents: torch.Tensor,
+    steps: int,
+    seed: int,
+) -> None:
+    """Predict the noise in scaled `latents` given tokens, dropped in one sample of ten."""
+    parameters = [*unet.parameters(), *encoder.parameters()]
+    n = scheduler.config.num_train_timesteps
+    for clean in _descend(parameters, latents, steps, seed, peak=2e-3):
+        uniform = torch.rand(len(clean))
+        t = torch.where(
+            torch.rand(len(clean)) < 0.5,
+            draw_timesteps(uniform, "cubic", n),
+            draw_timesteps(uniform, "uniform", n),
+        )
+        noise = torch.randn_like(clean) + 0.1 * torch.randn(len(clean), clean.shape[1], 1, 1)
+        tokens = encoder(clean + 0.2 * torch.randn_like(clean))
+        tokens = tokens * (torch.rand(len(clean), 1, 1) >= 0.1)
+        noisy = scheduler.add_noise(clean, noise, t)
+        predicted = unet(noisy, t, encoder_hidden_states=tokens).sample
+        (predicted - noise).square().mean().backward()
+
+
+def _descend(parameters, data: torch.Tensor, steps: int, seed: int, peak: float) -> Iterator:
+    """Yield batches; after each backward pass of the caller, take an AdamW step."""
+    parameters = list(parameters)
+    torch.manual_seed(seed)
+    optimizer = torch.optim.AdamW(parameters, weight_decay=0.0)
+    for step in tqdm(range(steps), unit="step", mininterval=10):
+        optimizer.param_groups[0]["lr"] = learning_rate(step, peak, steps // 20 + 1, steps)
+        optimizer.zero_grad()
+        yield data[torch.randint(len(data), (BATCH,))]
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+
+
+def pretrain(
+    settings: config.Generator, n_scenes: int, vae_steps: int, unet_steps: int, seed: int, out: Path
+) -> None:
+    """Train both networks and write them to folder `out` in float16, as they ship."""
+    torch.manual_seed(seed)
+    pictures = to_tensor(render_all(SCENE_SEED, n_scenes, settings.image_px), settings.image_px)
+    vae = new_vae(settings.image_px)
+    train_vae(vae, pictures, vae_steps, seed)
+    with torch.no_grad():
+        latents = torch.cat([vae.encode(batch).latent_dist.mean for batch in pictures.split(500)])
+    unet = new_unet(latents.shape[-1], settings.width)
+    encoder = ConditionEncoder(latents.shape[1], settings.tokens, settings.width)
+    scheduler = new_scheduler()
+    train_unet(unet, encoder, scheduler, latents * vae.config.scaling_factor, unet_steps, seed)
+    part = out.with_name(f"{out.name}.part")
+    vae.half().save_pretrained(part / "vae")
+    unet.half().save_pretrained(part / "image_unet")
+    scheduler.save_pretrained(part / "scheduler")
+    replace_folder(part, out)
+
+
+def main(argv: list[str]) -> None:
+    """Stage `pretrain`."""
+    parser = argparse.ArgumentParser(prog="boldvision pretrain", description=__doc__)
+    parser.add_argument("--settings", required=True, help="JSON: the generator's configuration")
+    parser.add_argument("--scenes", type=int, default=20_000)
+    parser.add_argument("--vae-steps", type=int, default=5_000)
+    parser.add_argument("--unet-steps", type=int, default=15_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    settings = config.Generator(**settings_from(arguments.settings))
+    pretrain(
+        settings,
+        arguments.scenes,
+        arguments.vae_steps,
+        arguments.unet_steps,
+        arguments.seed,
+        arguments.out,
+    )

@@ -1,0 +1,211 @@
+"""Write the miniature NSD: a bucket with NSD's own keys and formats, and its known answer."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import h5py
+import nibabel as nib
+import numpy as np
+from scipy.io import savemat
+
+from boldvision import config
+from boldvision.cli import settings_from
+from boldvision.config import TR_S
+from boldvision.files import replace_folder
+from boldvision.miniature import behaviour, bold
+from boldvision.miniature.experiment import experiment_design, run_designs
+from boldvision.miniature.scenes import draw_scene, render_all
+from boldvision.nsd import keys
+from boldvision.nsd.runs import file_runs, task_file_runs
+from boldvision.seeds import numpy_generator
+
+VOXEL_MM = 1.8
+
+
+class Anatomy:
+    """A subject's grid: an ellipsoid of brain, and nsdgeneral at its back.
+
+    Parameters
+    ----------
+    subject : config.Subject
+        Grid and number of nsdgeneral voxels.
+    """
+
+    def __init__(self, subject: config.Subject):
+        self.grid = subject.grid
+        x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in subject.grid), indexing="ij")
+        self.brain = x**2 + y**2 + z**2 < 1
+        distance = np.where(self.brain, x**2 + (y + 0.6) ** 2 + (z + 0.1) ** 2, np.inf)
+        nearest = np.argsort(distance.ravel(), kind="stable")[: subject.voxels]
+        self.roi = np.zeros(subject.grid, bool)
+        self.roi.ravel()[nearest] = True
+        self.affine = np.diag([VOXEL_MM] * 3 + [1.0])
+        self.affine[:3, 3] = -(np.array(subject.grid) - 1) / 2 * VOXEL_MM
+
+    def labels(self) -> np.ndarray:
+        """Labels of nsdgeneral: -1 outside cortex, 0 cortex, 1 in the region."""
+        return np.where(self.roi, 1.0, np.where(self.brain, 0.0, -1.0))
+
+
+class Simulation:
+    """One miniature NSD in memory: design, pictures and what every voxel answers to them."""
+
+    def __init__(self, settings: config.Config):
+        assert settings.miniature is not None
+        self.settings, self.miniature = settings, settings.miniature
+        sessions = max(subject.sessions for subject in settings.subjects.values())
+        seed = self.miniature.seed
+        self.fields = experiment_design(settings.design, sessions, seed)
+        self.images = render_all(seed, settings.design.images, settings.design.image_px)
+        self.scenes = [draw_scene(seed, i) for i in range(1, settings.design.images + 1)]
+        self.features, group = bold.image_features(self.images, self.scenes)
+        self.voxelwise = {
+            name: bold.draw_voxels(name, subject.voxels, self.features, group, self.miniature)
+            for name, subject in settings.subjects.items()
+        }
+
+    def series(self, name: str, session: int, task_run: int | None) -> np.ndarray:
+        """Raw series of nsdgeneral, int16 units as float, [226, voxels]; `None` is a rest run."""
+        voxels = self.voxelwise[name]
+        n_voxels = len(voxels.hrf)
+        random = numpy_generator(self.miniature.seed, "noise", name, session, str(task_run))
+        signal = bold.BASELINE + bold.run_noise(random, n_voxels, self.miniature)
+        if task_run is not None:
+            number = self.settings.subjects[name].number
+            design = run_designs(self.fields, number)[session - 1, task_run - 1]
+            rows = np.flatnonzero(design)
+            amplitude = self.features[design[rows] - 1] @ voxels.weights
+            signal += bold.run_response(rows, bold.RESPONSE_STD * amplitude, voxels.hrf)
+        return signal
+
+
+def write_bucket(simulation: Simulation, out: Path) -> None:
+    """Write the bucket of all subjects to folder `out`, which appears when it is complete."""
+    part = out.with_name(f"{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    write_experiment(simulation, part)
+    for name, subject in simulation.settings.subjects.items():
+        anatomy = Anatomy(subject)
+        write_subject(simulation, name, anatomy, part)
+        for session in range(1, subject.sessions + 1):
+            write_session(simulation, name, session, anatomy, part)
+    replace_folder(part, out)
+
+
+def write_experiment(simulation: Simulation, root: Path) -> None:
+    """Design file, stimuli and the table of stimuli."""
+    path = _path(root, keys.expdesign())
+    savemat(path, simulation.fields, appendmat=False)
+    _blank_mat_date(path)
+    with h5py.File(_path(root, keys.stimuli()), "w", track_order=False) as file:
+        file.create_dataset("imgBrick", data=simulation.images, track_times=False)
+    table = behaviour.stimulus_table(simulation.fields, len(simulation.images))
+    table.to_csv(_path(root, keys.stim_info()))
+
+
+def write_subject(simulation: Simulation, name: str, anatomy: Anatomy, root: Path) -> None:
+    """Masks, behaviour and design columns of a subject."""
+    subject = simulation.settings.subjects[name]
+    _write_volume(anatomy.labels(), anatomy, _path(root, keys.roi(name)))
+    _write_volume(anatomy.brain.astype(np.int16), anatomy, _path(root, keys.brainmask(name)))
+    table = behaviour.responses(simulation.fields, subject, simulation.miniature.seed)
+    table.to_csv(_path(root, keys.responses(name)), sep="\t", index=False, na_rep="NaN")
+    designs = run_designs(simulation.fields, subject.number)
+    for session in range(1, subject.sessions + 1):
+        task = dict(zip(task_file_runs(subject, session), range(12), strict=True))
+        for file_run in file_runs(subject, session):
+            rest = file_run not in task
+            column = np.zeros(225, int) if rest else designs[session - 1, task[file_run]]
+            np.savetxt(_path(root, keys.design(name, session, file_run)), column, fmt="%d")
+
+
+def write_session(
+    simulation: Simulation, name: str, session: int, anatomy: Anatomy, root: Path
+) -> None:
+    """Time series of all runs of a session, and its betas."""
+    subject = simulation.settings.subjects[name]
+    task = dict(zip(task_file_runs(subject, session), range(1, 13), strict=True))
+    for file_run in file_runs(subject, session):
+        series = simulation.series(name, session, task.get(file_run))
+        volumes = np.zeros((*anatomy.grid, bold.FILE_VOLUMES), np.int16)
+        volumes[anatomy.brain] = round(bold.BASELINE)
+        volumes[anatomy.roi] = np.rint(series.T)
+        path = _path(root, keys.timeseries(name, session, file_run))
+        _write_volume(volumes, anatomy, path, tr_s=TR_S)
+    write_betas(simulation, name, session, anatomy, root)
+
+
+def write_betas(
+    simulation: Simulation, name: str, session: int, anatomy: Anatomy, root: Path
+) -> None:
+    """Single-trial amplitudes, percent signal change x 300 as int16, in both axis orders."""
+    voxels = simulation.voxelwise[name]
+    number = simulation.settings.subjects[name].number
+    design = run_designs(simulation.fields, number)[session - 1]
+    amplitude = simulation.features[design[design > 0] - 1] @ voxels.weights
+    random = numpy_generator(simulation.miniature.seed, "betas", name, session)
+    noise = simulation.miniature.noise * random.standard_normal(amplitude.shape)
+    percent = 100 * bold.RESPONSE_STD / bold.BASELINE * (amplitude + noise / 2)
+    volumes = np.zeros((*anatomy.grid, len(percent)), np.int16)
+    volumes[anatomy.roi] = np.rint(300 * percent.T)
+    _write_volume(volumes, anatomy, _path(root, keys.betas(name, session, extension="nii.gz")))
+    with h5py.File(_path(root, keys.betas(name, session, extension="hdf5")), "w") as file:
+        chunks = (len(percent), 1, 1, 1)
+        file.create_dataset("betas", data=volumes.T, chunks=chunks, track_times=False)
+
+
+def write_truth(simulation: Simulation, out: Path) -> None:
+    """The known answer: per voxel weights, response and group; per subject the response's peak."""
+    part = out.with_name(f"{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    summary = {}
+    for name, voxels in simulation.voxelwise.items():
+        np.savez(part / f"{name}.npz", weights=voxels.weights, hrf=voxels.hrf, group=voxels.group)
+        mean = bold.HRF_LIBRARY[voxels.hrf].mean(0)
+        ceiling = bold.single_trial_ceiling(simulation.miniature)
+        summary[name] = {"peak_s": bold.peak_s(mean), "noise_ceiling": ceiling}
+    (part / "truth.json").write_text(json.dumps(summary, indent=2))
+    replace_folder(part, out)
+
+
+def _path(root: Path, key: str) -> Path:
+    path = root / key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _write_volume(
+    data: np.ndarray, anatomy: Anatomy, path: Path, tr_s: float | None = None
+) -> None:
+    """NIfTI-1, gzip without a time stamp: the same bytes every time."""
+    image = nib.Nifti1Image(data, anatomy.affine)
+    image.set_sform(anatomy.affine, code=1)
+    image.set_qform(None, code=0)
+    zooms = [VOXEL_MM] * 3 + [tr_s or 1.0] * (data.ndim - 3)
+    image.header.set_zooms(zooms)
+    image.header.set_xyzt_units("mm", "sec")
+    path.write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
+
+
+def _blank_mat_date(path: Path) -> None:
+    """A MAT file begins with 116 bytes of text that hold the time of writing."""
+    with path.open("r+b") as file:
+        file.write(b"MATLAB 5.0 MAT-file".ljust(116))
+
+
+def main(argv: list[str]) -> None:
+    """Stage `miniature`."""
+    parser = argparse.ArgumentParser(prog="boldvision miniature", description=__doc__)
+    parser.add_argument("--settings", required=True, help="JSON: the whole configuration")
+    parser.add_argument("--bucket", type=Path, required=True, help="folder to write")
+    parser.add_argument("--truth", type=Path, required=True, help="folder of the known answer")
+    arguments = parser.parse_args(argv)
+    simulation = Simulation(config.Config(**settings_from(arguments.settings)))
+    write_truth(simulation, arguments.truth)
+    write_bucket(simulation, arguments.bucket)
