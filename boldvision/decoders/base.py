@@ -2,11 +2,13 @@
 
 A decoder is a package ``boldvision.decoders.<name>`` with a module ``decoder`` that has
 
-``train(run, data, window, seed, out)``
-    Fit on the training part of ``run.split`` and write ``out/model.safetensors`` and
-    ``out/training.json``.
-``load(run, folder, device)``
+``train(run, generator, data, window, seed, out, checkpoints)``
+    Fit on the training part of ``run.split`` and write ``out/model.safetensors`` and, last,
+    ``out/training.json``. State to resume from goes to ``checkpoints``.
+``load(run, generator, folder, seed, device)``
     A :class:`Decoder` from that folder.
+
+`generator` is the configuration of the run's generator, or `None`.
 
 Its rules are ``workflow/rules/decoders/<name>.smk``. `mean_image` is the smallest example.
 """

@@ -9,27 +9,10 @@ from boldvision import config
 from boldvision.miniature.experiment import run_designs
 from boldvision.seeds import numpy_generator
 
-RESPONSE_COLUMNS = [
-    "SUBJECT",
-    "SESSION",
-    "RUN",
-    "TRIAL",
-    "73KID",
-    "10KID",
-    "TIME",
-    "ISOLD",
-    "ISCORRECT",
-    "RT",
-    "CHANGEMIND",
-    "MEMORYRECENT",
-    "MEMORYFIRST",
-    "ISOLDCURRENT",
-    "ISCORRECTCURRENT",
-    "TOTAL1",
-    "TOTAL2",
-    "BUTTON",
-    "MISSINGDATA",
-]
+RESPONSE_COLUMNS = tuple(
+    "SUBJECT SESSION RUN TRIAL 73KID 10KID TIME ISOLD ISCORRECT RT CHANGEMIND MEMORYRECENT "
+    "MEMORYFIRST ISOLDCURRENT ISCORRECTCURRENT TOTAL1 TOTAL2 BUTTON MISSINGDATA".split()
+)
 
 
 def stimulus_table(fields: dict[str, np.ndarray], n_images: int) -> pd.DataFrame:
@@ -62,7 +45,7 @@ def responses(fields: dict[str, np.ndarray], subject: config.Subject, seed: int)
     old = pd.Series(image).duplicated().to_numpy().astype(int)
     random = numpy_generator(seed, "behaviour", subject.number)
     correct = (random.random(len(image)) < 0.85).astype(int)
-    table = pd.DataFrame(0, index=range(len(image)), columns=RESPONSE_COLUMNS, dtype=object)
+    table = pd.DataFrame(0, index=range(len(image)), columns=list(RESPONSE_COLUMNS), dtype=object)
     table["SUBJECT"] = subject.number
     table["SESSION"], table["RUN"] = session + 1, run + 1
     table["TRIAL"] = np.arange(len(row)) - start + 1

@@ -10,6 +10,7 @@ import argparse
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,18 +46,22 @@ def serving(folder: str | Path, bucket: str, prefixes: Sequence[str] = ("",)) ->
     )
     if not keys:
         raise UserError(f"{folder}: no file whose key begins with {' or '.join(prefixes)!r}")
-    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
+    application = DomainDispatcherApplication(create_backend_app)
+    server = make_server("127.0.0.1", 0, application, threaded=True)
+    # Not moto's own ThreadedMotoServer, which takes half a second to stop.
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
     try:
-        host, port = server.get_host_and_port()
-        address = f"http://{host}:{port}"
+        address = f"http://127.0.0.1:{server.port}"
         _load(address, bucket, folder, keys)
         yield address
     finally:
-        server.stop()
+        server.shutdown()
+        thread.join()
 
 
 def _load(address: str, bucket: str, folder: Path, keys: list[str]) -> None:

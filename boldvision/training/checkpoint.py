@@ -1,8 +1,7 @@
-"""Checkpoints: whole or absent, never among a rule's outputs, removed after success."""
+"""Checkpoints: whole or absent, never among a rule's outputs."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import torch
@@ -50,12 +49,6 @@ class Checkpoint:
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         return state["step"]
-
-    def remove(self) -> None:
-        """Remove the checkpoint, once the model is written."""
-        self.accelerator.wait_for_everyone()
-        if self.accelerator.is_main_process:
-            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _save_sharded(self, step: int) -> None:
         part = self.folder.with_name(f"{self.folder.name}.part")

@@ -28,7 +28,7 @@ from boldvision.trials.windows import load_windows
 
 def train(
     run: config.DynadiffRun,
-    generator_settings: config.Generator,
+    generator: config.Generator,
     data: Sequence[SubjectData],
     window: config.Window,
     seed: int,
@@ -37,7 +37,7 @@ def train(
 ) -> None:
     """Train brain module and adapters jointly, and write the model to folder `out`."""
     accelerator = make_accelerator(run.training)
-    generator = load_generator(generator_settings).to(accelerator.device)
+    frozen = load_generator(generator).to(accelerator.device)
     windows = {
         subject.name: load_windows(subject.bold, subject.trials, window, run.split, "train")
         for subject in data
@@ -45,10 +45,8 @@ def train(
     latents = {subject.name: LatentCache(subject.latents) for subject in data}
     voxels = {name: subject_windows.n_voxels for name, subject_windows in windows.items()}
     torch.manual_seed(seed)
-    model = Dynadiff(voxels, window.n_tr, generator, run)
-    objective = DiffusionObjective(
-        windows, latents, generator, run.training, seed, accelerator.device
-    )
+    model = Dynadiff(voxels, window.n_tr, frozen, run)
+    objective = DiffusionObjective(windows, latents, frozen, run.training, seed, accelerator.device)
     model, record = optimize(model, objective, accelerator, run.training, seed, checkpoints)
     if accelerator.is_main_process:
         trained = {name: value.cpu().contiguous() for name, value in model.trained().items()}
@@ -59,7 +57,7 @@ def train(
             "trials": {name: len(w) for name, w in windows.items()},
             "n_tr": window.n_tr,
             "parameters": count_parameters(model),
-            "generator": generator_settings.label,
+            "generator": generator.label,
             **versions(accelerator.device),
         }
         (out / "training.json").write_text(json.dumps(record, indent=2))
@@ -97,7 +95,7 @@ class DynadiffDecoder:
 
 def load(
     run: config.DynadiffRun,
-    generator_settings: config.Generator,
+    generator: config.Generator,
     folder: Path,
     seed: int,
     device: str,
@@ -110,8 +108,8 @@ def load(
         The file does not hold the parameters that the settings ask for.
     """
     record: dict[str, Any] = json.loads((folder / "training.json").read_text())
-    generator = load_generator(generator_settings).to(device)
-    model = Dynadiff(record["voxels"], record["n_tr"], generator, run)
+    frozen = load_generator(generator).to(device)
+    model = Dynadiff(record["voxels"], record["n_tr"], frozen, run)
     saved = load_file(folder / "model.safetensors")
     expected = set(model.trained())
     if set(saved) != expected:
@@ -121,7 +119,7 @@ def load(
             "Train the run again."
         )
     model.load_state_dict(saved, strict=False)
-    return DynadiffDecoder(model, generator, run, seed, device)
+    return DynadiffDecoder(model, frozen, run, seed, device)
 
 
 def _autocast(device: str, precision: str):

@@ -19,10 +19,12 @@ from boldvision.nsd.images import ImageStack
 
 def train(
     run: config.MeanImageRun,
+    generator: None,
     data: Sequence[SubjectData],
     window: config.Window,
     seed: int,
     out: Path,
+    checkpoints: Path,
 ) -> None:
     """Average the training images of all `data`, each counted once per trial."""
     total, count = torch.zeros(3, run.image_px, run.image_px, dtype=torch.float64), 0
@@ -51,6 +53,8 @@ class MeanImage:
         return np.repeat(self.picture, len(windows), axis=0)
 
 
-def load(run: config.MeanImageRun, folder: Path, device: str) -> MeanImage:
+def load(
+    run: config.MeanImageRun, generator: None, folder: Path, seed: int, device: str
+) -> MeanImage:
     """Read a model that `train` wrote."""
     return MeanImage(load_file(folder / "model.safetensors")["mean_image"])

@@ -1,0 +1,27 @@
+"""From the raw Natural Scenes Dataset to every table and figure: a table of contents."""
+
+from snakemake.utils import min_version
+
+min_version("9.4")
+
+
+configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/targets.smk"
+include: "workflow/rules/miniature.smk"
+include: "workflow/rules/download.smk"
+include: "workflow/rules/preprocess.smk"
+include: "workflow/rules/trials.smk"
+include: "workflow/rules/latents.smk"
+include: "workflow/rules/decoders/mean_image.smk"
+include: "workflow/rules/decoders/dynadiff.smk"
+include: "workflow/rules/reconstruct.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/summary.smk"

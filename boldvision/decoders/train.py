@@ -1,0 +1,82 @@
+"""Train a decoder on one or several subjects."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from boldvision import config
+from boldvision.cli import settings_from
+from boldvision.decoders.base import SubjectData, implementation
+from boldvision.files import replace_folder
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where the data of the subjects are, one value per subject, in the same order."""
+    parser.add_argument("--settings", required=True, help="JSON: run, generator, window(s)")
+    parser.add_argument("--subjects", nargs="+", required=True)
+    parser.add_argument("--trials", nargs="+", type=Path, required=True, help="trial tables")
+    parser.add_argument("--images", nargs="+", type=Path, default=[], help="images")
+    parser.add_argument("--bold", nargs="+", type=Path, default=[], help="folders of clean series")
+    parser.add_argument("--latents", nargs="+", type=Path, default=[], help="latent caches")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def subject_data(arguments: argparse.Namespace) -> list[SubjectData]:
+    """Data of each subject; what was not given is `None`.
+
+    Raises
+    ------
+    SystemExit
+        A list is as long as neither the subjects nor zero.
+    """
+    columns = {}
+    for name in ("trials", "images", "bold", "latents"):
+        values = getattr(arguments, name)
+        columns[name] = values or [None] * len(arguments.subjects)
+        if len(columns[name]) != len(arguments.subjects):
+            raise SystemExit(
+                f"--{name}: {len(values)} values for {len(arguments.subjects)} subjects"
+            )
+    return [
+        SubjectData(name, **{column: values[i] for column, values in columns.items()})
+        for i, name in enumerate(arguments.subjects)
+    ]
+
+
+def run_settings(settings: dict) -> tuple[config.Run, config.Generator | None]:
+    """The run and its generator, validated."""
+    run = TypeAdapter(config.Run).validate_python(settings["run"])
+    generator = settings.get("generator")
+    return run, None if generator is None else config.Generator(**generator)
+
+
+def main(argv: list[str]) -> None:
+    """Stage `train`: writes folder ``--out``; its checkpoints lie in ``<out>.checkpoint``."""
+    parser = argparse.ArgumentParser(prog="boldvision train", description=__doc__)
+    add_data_arguments(parser)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the model")
+    arguments = parser.parse_args(argv)
+    settings = settings_from(arguments.settings)
+    run, generator = run_settings(settings)
+    window = config.Window(**settings["window"])
+    work = arguments.out.with_name(f"{arguments.out.name}.checkpoint")
+    work.mkdir(parents=True, exist_ok=True)
+    finished = work / "model"
+    finished.mkdir(exist_ok=True)
+    implementation(run.decoder).train(
+        run=run,
+        generator=generator,
+        data=subject_data(arguments),
+        window=window,
+        seed=arguments.seed,
+        out=finished,
+        checkpoints=work / "state",
+    )
+    if os.environ.get("RANK", "0") == "0":
+        replace_folder(finished, arguments.out)
+        shutil.rmtree(work)

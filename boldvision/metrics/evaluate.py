@@ -1,0 +1,162 @@
+"""Score reconstructions: every metric per image, and pooled with intervals."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from boldvision.cli import settings_from
+from boldvision.config import Metrics
+from boldvision.errors import UserError
+from boldvision.files import atomic
+from boldvision.metrics.intervals import bootstrap_interval
+from boldvision.metrics.measures import MEASURES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from boldvision.metrics.inputs import Reconstructions
+    from boldvision.metrics.scoring import Scored
+
+
+def per_image(
+    windows: Sequence[Reconstructions], scores: dict[tuple[str, str], Scored]
+) -> pd.DataFrame:
+    """One row per reconstruction and metric."""
+    import pandas as pd
+
+    by_name = {window.window: window for window in windows}
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "test_window": test_window,
+                    "trial": by_name[test_window].trial,
+                    "image_id": by_name[test_window].image_id,
+                    "metric": metric,
+                    "value": scored.values,
+                }
+            )
+            for (test_window, metric), scored in scores.items()
+        ],
+        ignore_index=True,
+    )
+
+
+def summarize(
+    windows: Sequence[Reconstructions],
+    scores: dict[tuple[str, str], Scored],
+    *,
+    settings: Metrics,
+    metrics: Sequence[str],
+    seed: int,
+) -> dict[str, Any]:
+    """Pooled scores, and everything needed to read them: see `docs/architecture.md`."""
+    labels = {window.label for window in windows}
+    if len(labels) > 1:
+        raise UserError(
+            f"{windows[0].path.parent}: expected reconstructions of one generator, found "
+            f"{', '.join(map(repr, sorted(labels)))}. Run `reconstruct` again."
+        )
+    return {
+        "protocol": settings.protocol,
+        "direction": settings.direction,
+        "generator_label": labels.pop(),
+        "bootstrap": settings.bootstrap,
+        "seed": seed,
+        "metrics": {name: _describe(name, settings) for name in metrics},
+        "dropped": {window.window: window.dropped for window in windows},
+        "windows": {
+            window.window: {
+                name: _pooled(scores[window.window, name], window.image_id, settings, seed)
+                for name in metrics
+            }
+            for window in windows
+        },
+    }
+
+
+def _describe(name: str, settings: Metrics) -> dict[str, Any]:
+    """Chance is given here where it does not depend on the reconstructions."""
+    measure = MEASURES[name]
+    network = settings.networks.get(measure.role)
+    genuine = measure.is_genuine(network)
+    label = network.label if network else ""
+    if network and not (genuine or label):
+        label = f"{network.name}, {network.weights.partition('#')[0]} weights"
+    return {
+        "better": measure.better,
+        "chance": 0.5 if measure.kind == "two_way" else None,
+        "network": network.name if network else "",
+        "weights": network.weights if network else "",
+        "label": label,
+        "genuine": genuine,
+    }
+
+
+def _pooled(
+    scored: Scored, image_id: np.ndarray, settings: Metrics, seed: int
+) -> dict[str, float | int]:
+    low, high = bootstrap_interval(scored.values, image_id, samples=settings.bootstrap, seed=seed)
+    return {
+        "value": float(scored.values.mean()),
+        "low": low,
+        "high": high,
+        "n": len(scored.values),
+        "chance": scored.chance,
+        "undefined": scored.undefined,
+    }
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Run the stage with parsed arguments."""
+    import torch
+
+    from boldvision.metrics.inputs import read_reconstructions
+    from boldvision.metrics.scoring import Stimuli, score
+    from boldvision.nsd.images import ImageStack
+
+    torch.set_num_threads(args.threads)
+    given = settings_from(args.settings)
+    metrics = given.pop("set", None)
+    settings = Metrics(**given)
+    if not metrics:
+        raise UserError("--settings: expected `set`, the metrics to compute, found none")
+    windows = read_reconstructions(args.reconstructions)
+    image_id = np.unique(np.concatenate([window.image_id for window in windows]))
+    stimuli = Stimuli(ImageStack(args.images).read(image_id), image_id)
+    scores = score(
+        windows,
+        stimuli,
+        settings=settings,
+        metrics=metrics,
+        cache=Path(args.cache),
+        seed=args.seed,
+    )
+    summary = summarize(windows, scores, settings=settings, metrics=metrics, seed=args.seed)
+    with atomic(args.out) as part:
+        per_image(windows, scores).to_parquet(part, index=False)
+    with atomic(args.summary) as part:
+        part.write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")
+
+
+def main(argv: list[str]) -> int:
+    """Stage `evaluate`."""
+    parser = argparse.ArgumentParser(prog="boldvision evaluate", description=__doc__)
+    add = parser.add_argument
+    add("--reconstructions", required=True, help="folder with one .h5 per test window")
+    add("--images", required=True, help="HDF5 of the stimuli")
+    add("--settings", required=True, help="section `metrics` and `set` (names): JSON, or its path")
+    add("--cache", required=True, help="folder that keeps the features of stimuli; may be deleted")
+    add("--seed", type=int, default=0, help="of bootstrap samples and of the pairs of chance")
+    add("--threads", type=int, default=os.cpu_count() or 1)
+    add("--out", required=True, help="per image: Parquet")
+    add("--summary", required=True, help="pooled: JSON")
+    evaluate(parser.parse_args(argv))
+    return 0

@@ -1,0 +1,122 @@
+"""From a network named in the configuration to a function of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from boldvision.config import Network
+from boldvision.errors import UserError
+from boldvision.metrics import dreamsim, weights
+from boldvision.metrics.architectures import NETWORKS, Architecture
+from boldvision.metrics.pixels import unit_range
+from boldvision.seeds import derive
+from boldvision.training.device import best_device
+
+
+class FeatureNetwork:
+    """A network of the metrics, ready to turn images into features.
+
+    Attributes
+    ----------
+    layers : tuple of str
+        What it can return.
+    identity : str
+        Name and weights (digest, or ``random``), to tell its features from another's.
+    """
+
+    def __init__(
+        self, network: Network, *, protocol: str, folder: str | Path, batch_size: int = 32
+    ) -> None:
+        self._architecture = _architecture(network.name)
+        self._batch_size = batch_size
+        self._device = best_device()
+        model, digest = _model(network, self._architecture, protocol=protocol, folder=folder)
+        self._model = model.eval().requires_grad_(False).to(self._device)
+        self._pretrained = weights.parse(network.weights).pretrained
+        self.layers = self._architecture.layers
+        self.identity = f"{weights.source_name(network.name, protocol)} {digest}"
+
+    def __call__(self, images: np.ndarray, layers: Sequence[str]) -> dict[str, np.ndarray]:
+        """Features of images, computed only up to the deepest of the layers.
+
+        Parameters
+        ----------
+        images : array [n, px, px, 3]
+            uint8, or float32 in 0..1, at the size the network is to see.
+        layers : sequence of str
+
+        Returns
+        -------
+        dict of array [n, features]
+            One array per layer, float32; layer ``classes`` is the class of every pixel, uint8.
+        """
+        batches = [
+            self._batch(images[first : first + self._batch_size], layers)
+            for first in range(0, len(images), self._batch_size)
+        ]
+        return {layer: np.concatenate([batch[layer] for batch in batches]) for layer in layers}
+
+    @torch.inference_mode()
+    def _batch(self, images: np.ndarray, layers: Sequence[str]) -> dict[str, np.ndarray]:
+        x = torch.from_numpy(unit_range(images)).to(self._device).permute(0, 3, 1, 2)
+        mean, std = (
+            torch.tensor(values, device=self._device).view(3, 1, 1)
+            for values in self._architecture.normalization
+        )
+        found = self._architecture.read(self._model, (x - mean) / std, layers)
+        if "classes" in found:
+            found["classes"] = self._labels(found["classes"])
+        return {layer: found[layer].cpu().numpy() for layer in layers}
+
+    def _labels(self, scores: torch.Tensor) -> torch.Tensor:
+        """Best class of every pixel, [n, pixels].
+
+        Untrained scores differ far more between classes than between pixels, and one class would
+        win everywhere: then each class is compared with its mean over the image.
+        """
+        if not self._pretrained:
+            scores = scores - scores.mean(dim=(2, 3), keepdim=True)
+        return scores.argmax(dim=1).flatten(1).to(torch.uint8)
+
+
+DREAMSIM = Architecture(
+    torch.nn.Identity, dreamsim.read, ("perceptual",), ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+)
+
+
+def _architecture(name: str) -> Architecture:
+    known = {**NETWORKS, "dreamsim": DREAMSIM}
+    if name not in known:
+        raise UserError(f"metrics.networks: {name!r}: expected one of {', '.join(sorted(known))}")
+    return known[name]
+
+
+def _model(
+    network: Network, architecture: Architecture, *, protocol: str, folder: str | Path
+) -> tuple[torch.nn.Module, str]:
+    """The module, and what identifies its weights."""
+    pretrained = weights.parse(network.weights).pretrained
+    if network.name == "dreamsim":
+        if not pretrained:
+            raise UserError(
+                "metrics.networks: dreamsim: expected `weights: pretrained`, found random; name "
+                "another network for the role, such as lpips_alex"
+            )
+        return dreamsim.load(folder), weights.sha256_of_folder(Path(folder) / "dreamsim")
+    if not pretrained:
+        return _random(network.name, architecture), "random"
+    path, digest = weights.locate(network, protocol=protocol, folder=folder)
+    model = architecture.build()
+    architecture.load(model, path)
+    return model, digest
+
+
+def _random(name: str, architecture: Architecture) -> torch.nn.Module:
+    """Fresh weights of a seed that depends on the name alone, so that all results share them."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(0, "network", name))
+        return architecture.build()

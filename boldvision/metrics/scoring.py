@@ -1,0 +1,236 @@
+"""Scores of reconstructions, image by image, for any number of test windows."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from boldvision.config import Metrics
+from boldvision.errors import UserError
+from boldvision.files import atomic
+from boldvision.metrics.identification import correlations, two_way
+from boldvision.metrics.inputs import Reconstructions
+from boldvision.metrics.measures import MEASURES, UNDEFINED, Measure, compare
+from boldvision.metrics.protocols import PROTOCOLS, Resize, resize
+from boldvision.seeds import numpy_generator
+
+BLOCK = 128
+"""Images whose features are in memory at a time."""
+
+Extract = Callable[[np.ndarray, Sequence[str]], dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One metric in one test window.
+
+    Attributes
+    ----------
+    values : array [n], float64
+        One per reconstruction, as a fraction.
+    chance : float
+        Expected of a reconstruction that is unrelated to its stimulus: 0.5 for two-way
+        identification, else the mean over pairs of a reconstruction and another image's stimulus.
+    undefined : int
+        Values that were undefined (constant image) and count as uncorrelated.
+    """
+
+    values: np.ndarray
+    chance: float
+    undefined: int
+
+
+@dataclass(frozen=True)
+class Stimuli:
+    """The stimuli of all test windows: `images` uint8 [m, px, px, 3], sorted distinct ids [m]."""
+
+    images: np.ndarray
+    image_id: np.ndarray
+
+    def rows(self, image_id: np.ndarray) -> np.ndarray:
+        """Rows of the given ids."""
+        return np.searchsorted(self.image_id, image_id)
+
+
+def score(
+    windows: Sequence[Reconstructions],
+    stimuli: Stimuli,
+    *,
+    settings: Metrics,
+    metrics: Sequence[str],
+    cache: Path,
+    seed: int,
+) -> dict[tuple[str, str], Scored]:
+    """Score every test window with every metric, loading each network once.
+
+    Parameters
+    ----------
+    windows : sequence of Reconstructions
+    stimuli : Stimuli
+    settings : Metrics
+        Protocol, direction and networks.
+    metrics : sequence of str
+        Names of `MEASURES`.
+    cache : Path
+        Folder where features of stimuli are kept from one call to the next.
+    seed : int
+        Of the random pairs behind `Scored.chance`.
+
+    Returns
+    -------
+    dict
+        ``scores[test_window, metric]``.
+
+    Raises
+    ------
+    UserError
+        A metric or network is unknown, cannot do what its role asks, or lacks its weights.
+    """
+    scores = {}
+    for role in dict.fromkeys(_measure(name).role for name in metrics):
+        chosen = {name: MEASURES[name] for name in metrics if MEASURES[name].role == role}
+        layers = list(dict.fromkeys(measure.layer for measure in chosen.values()))
+        extract, identity = _extractor(role, layers, settings)
+        steps = PROTOCOLS[settings.protocol].steps("stimulus", role)
+        if identity is None:
+            features = extract(resize(stimuli.images, steps), layers)
+        else:
+            features = cached_features(stimuli, steps, extract, layers, identity, cache)
+        for window in windows:
+            found = _score_window(window, stimuli, features, chosen, extract, settings, seed)
+            scores.update({(window.window, name): scored for name, scored in found.items()})
+    return scores
+
+
+def _measure(name: str) -> Measure:
+    if name not in MEASURES:
+        raise UserError(f"metrics.sets: {name!r}: expected one of {', '.join(MEASURES)}")
+    return MEASURES[name]
+
+
+def _extractor(role: str, layers: Sequence[str], settings: Metrics) -> tuple[Extract, str | None]:
+    """Feature function of a role and the identity of its network, None for the pixels."""
+    if role == "pixels":
+        return (lambda images, layers: {"pixels": images}), None
+    from boldvision.metrics.networks import FeatureNetwork
+
+    if role not in settings.networks:
+        raise UserError(f"metrics.networks: expected a network for the role {role}, found none")
+    chosen = settings.networks[role]
+    network = FeatureNetwork(
+        chosen,
+        protocol=settings.protocol,
+        folder=settings.weights_folder,
+        batch_size=settings.batch_size,
+    )
+    if missing := set(layers) - set(network.layers):
+        raise UserError(
+            f"metrics.networks: {role}: {chosen.name} returns {', '.join(network.layers)}, but "
+            f"this role needs {', '.join(sorted(missing))}; choose another network"
+        )
+    return network, network.identity
+
+
+def cached_features(
+    stimuli: Stimuli,
+    steps: tuple[Resize, ...],
+    extract: Extract,
+    layers: Sequence[str],
+    identity: str,
+    folder: Path,
+) -> dict[str, np.ndarray]:
+    """Features of the stimuli, computed unless an earlier job with the same input kept them.
+
+    The file name holds a digest of the network's weights, the resizes and the pixels. Two jobs may
+    compute the same file: each renames its own copy, whole.
+
+    Returns
+    -------
+    dict of array [m, features]
+        Mapped from the files.
+    """
+    digest = hashlib.sha256(f"{identity} {steps}".encode())
+    digest.update(stimuli.image_id.astype(np.int64).tobytes())
+    digest.update(np.ascontiguousarray(stimuli.images).data)
+    stem = f"{re.sub(r'[^a-z0-9]+', '-', identity.split()[0].lower())}-{digest.hexdigest()[:24]}"
+    paths = {layer: folder / f"{stem}-{layer}.npy" for layer in layers}
+    missing = [layer for layer, path in paths.items() if not path.exists()]
+    if missing:
+        blocks = [
+            extract(resize(stimuli.images[first : first + BLOCK], steps), missing)
+            for first in range(0, len(stimuli.images), BLOCK)
+        ]
+        for layer in missing:
+            own = paths[layer].with_name(f"{stem}-{layer}-{uuid.uuid4().hex}.npy")
+            with atomic(own) as part:
+                np.save(part, np.concatenate([block[layer] for block in blocks]))
+            own.replace(paths[layer])
+    return {layer: np.load(path, mmap_mode="r") for layer, path in paths.items()}
+
+
+def _score_window(
+    window: Reconstructions,
+    stimuli: Stimuli,
+    features: dict[str, np.ndarray],
+    chosen: dict[str, Measure],
+    extract: Extract,
+    settings: Metrics,
+    seed: int,
+) -> dict[str, Scored]:
+    protocol = PROTOCOLS[settings.protocol]
+    steps = protocol.steps("reconstruction", next(iter(chosen.values())).role)
+    layers = list(dict.fromkeys(measure.layer for measure in chosen.values()))
+    rows = stimuli.rows(window.image_id)
+    other = rows_of_another_image(rows, seed)
+    true: dict[str, list[np.ndarray]] = {name: [] for name in chosen}
+    unrelated: dict[str, list[np.ndarray]] = {name: [] for name in chosen}
+    for first in range(0, len(rows), BLOCK):
+        some = slice(first, first + BLOCK)
+        found = extract(resize(window.images(some), steps), layers)
+        for name, measure in chosen.items():
+            kept, new = features[measure.layer], found[measure.layer]
+            if measure.kind == "two_way":
+                true[name].append(correlations(stimuli=kept, predictions=new))
+                continue
+            true[name].append(compare(measure, kept[rows[some]], new, protocol))
+            unrelated[name].append(compare(measure, kept[other[some]], new, protocol))
+    scored = {}
+    for name, measure in chosen.items():
+        if measure.kind == "two_way":
+            r = np.concatenate(true[name], axis=1)
+            scored[name] = _identification(r, rows, settings)
+        else:
+            scored[name] = _paired(measure, true[name], unrelated[name])
+    return scored
+
+
+def _identification(r: np.ndarray, rows: np.ndarray, settings: Metrics) -> Scored:
+    """Among the stimuli of this window only."""
+    present, pairs = np.unique(rows, return_inverse=True)
+    values = two_way(correlations=r[present], direction=settings.direction, pairs=pairs)
+    true = r[rows, np.arange(len(rows))]
+    return Scored(values, 0.5, int(np.isnan(true).sum()))
+
+
+def _paired(measure: Measure, true: list[np.ndarray], unrelated: list[np.ndarray]) -> Scored:
+    values, chance = np.concatenate(true), np.concatenate(unrelated)
+    undefined = np.isnan(values)
+    instead = UNDEFINED.get(measure.kind, np.nan)
+    values = np.where(undefined, instead, values)
+    chance = np.where(np.isnan(chance), instead, chance)
+    return Scored(values, float(chance.mean()), int(undefined.sum()))
+
+
+def rows_of_another_image(rows: np.ndarray, seed: int) -> np.ndarray:
+    """For each row, that of another image: the next in a random circle of all images."""
+    present, index = np.unique(rows, return_inverse=True)
+    circle = numpy_generator(seed, "chance").permutation(len(present))
+    following = np.empty_like(circle)
+    following[circle] = np.roll(circle, -1)
+    return present[following[index]]

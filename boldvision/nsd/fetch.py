@@ -1,0 +1,150 @@
+"""Download what one stage needs from the bucket: ``python -m boldvision fetch PART …``.
+
+Nothing moves before the terms are accepted, the sizes are known and the disk has room. Every object
+is resumed after an interruption, checked, and recorded in a ledger.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from urllib.parse import urlparse
+
+import numpy as np
+from pydantic import ValidationError
+
+from boldvision.cli import settings_from
+from boldvision.config import S3, Design, Section, Subject
+from boldvision.errors import UserError
+from boldvision.files import replace_folder
+from boldvision.nsd import keys
+from boldvision.nsd.download import Entry, download, link, raw_file, write_ledger
+from boldvision.nsd.runs import file_runs, task_file_runs
+
+
+class Settings(Section):
+    """The part of the configuration that a download depends on."""
+
+    s3: S3 = S3()
+    nsd_terms_accepted: bool = False
+    raw: str | None = None
+    design: Design = Design()
+    subject: Subject | None = None
+
+
+def fetch_experiment(settings: Settings, args: argparse.Namespace) -> list[Entry]:
+    """Fetch the experiment's design and the table of its images."""
+    return _files(settings, {key: args.root / key for key in (keys.expdesign(), keys.stim_info())})
+
+
+def fetch_subject(settings: Settings, args: argparse.Namespace) -> list[Entry]:
+    """Fetch a subject's region of interest, brain mask, behaviour and the designs of all runs."""
+    name, subject = args.subject, _subject(settings)
+    single = [keys.roi(name), keys.brainmask(name), keys.responses(name)]
+    entries = _files(settings, {key: args.root / key for key in single})
+    designs = [
+        keys.design(name, session, run)
+        for session in range(1, subject.sessions + 1)
+        for run in file_runs(subject, session)
+    ]
+    return entries + _folder(settings, designs, args.root / keys.design_folder(name))
+
+
+def fetch_session(settings: Settings, args: argparse.Namespace) -> list[Entry]:
+    """Fetch the BOLD of the task runs of a session."""
+    runs = task_file_runs(_subject(settings), args.session)
+    series = [keys.timeseries(args.subject, args.session, run) for run in runs]
+    return _folder(settings, series, args.out)
+
+
+def fetch_images(settings: Settings, args: argparse.Namespace) -> list[Entry]:
+    """Fetch the images that a subject saw; the experiment must be there."""
+    from boldvision.nsd import stimuli
+    from boldvision.nsd.design import image_sequence, read_experiment_design
+    from boldvision.nsd.integrity import sha256
+
+    subject = _subject(settings)
+    experiment = read_experiment_design(args.root / keys.expdesign(), settings.design)
+    image_id = np.unique(image_sequence(experiment, subject.number, subject.sessions))
+    out = args.root / "images" / f"{args.subject}.h5"
+    if settings.raw is None:
+        return stimuli.fetch_images(_bucket(settings), image_id, settings.design, out)
+    source = raw_file(settings.raw, keys.stimuli())
+    stimuli.copy_images(source, image_id, settings.design, out)
+    return [Entry(f"{keys.stimuli()}#{args.subject}", out.stat().st_size, "", "", sha256(out))]
+
+
+PARTS = {
+    "experiment": fetch_experiment,
+    "subject": fetch_subject,
+    "session": fetch_session,
+    "images": fetch_images,
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Fetch one part and write its ledger."""
+    args = _parser().parse_args(argv)
+    try:
+        settings = Settings.model_validate(settings_from(args.settings))
+    except ValidationError as error:
+        raise UserError(f"--settings: {error}") from None
+    if args.endpoint:
+        s3 = settings.s3.model_copy(update={"endpoint": args.endpoint})
+        settings = settings.model_copy(update={"s3": s3})
+    write_ledger(args.ledger, PARTS[args.part](settings, args))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m boldvision fetch", description=__doc__)
+    parts = parser.add_subparsers(dest="part", required=True)
+    for name, function in PARTS.items():
+        part = parts.add_parser(name, help=function.__doc__, description=function.__doc__)
+        part.add_argument(
+            "--settings",
+            required=True,
+            help=f"JSON, or a JSON file, with the keys {', '.join(Settings.model_fields)}",
+        )
+        part.add_argument("--root", type=Path, required=True, help="folder with the bucket's keys")
+        part.add_argument("--ledger", type=Path, required=True, help="record of what was fetched")
+        part.add_argument("--endpoint", help="address of the server, in place of s3.endpoint")
+        if name != "experiment":
+            part.add_argument("--subject", required=True, help="as in the bucket: subj01")
+        if name == "session":
+            part.add_argument("--session", type=int, required=True, help="1-based")
+            part.add_argument("--out", type=Path, required=True, help="folder of the runs")
+    return parser
+
+
+def _subject(settings: Settings) -> Subject:
+    if settings.subject is None:
+        raise UserError("--settings: expected the key `subject`, an entry of `subjects`")
+    return settings.subject
+
+
+def _bucket(settings: Settings):
+    from boldvision.nsd.s3 import Bucket
+
+    host = urlparse(settings.s3.endpoint or "https://s3.amazonaws.com").hostname or ""
+    if host.endswith("amazonaws.com") and not settings.nsd_terms_accepted:
+        raise UserError(
+            "the terms of the Natural Scenes Dataset are not accepted: sign the NSD Data Access "
+            "Agreement at naturalscenesdataset.org, then set `nsd_terms_accepted: true` in the "
+            "configuration"
+        )
+    return Bucket(settings.s3)
+
+
+def _files(settings: Settings, targets: dict[str, Path]) -> list[Entry]:
+    if settings.raw is not None:
+        return link(settings.raw, targets)
+    return download(_bucket(settings), targets)
+
+
+def _folder(settings: Settings, wanted: list[str], out: Path) -> list[Entry]:
+    """Fetch keys into a folder that appears when it is complete."""
+    partial = out.with_name(f"{out.name}.partial")
+    entries = _files(settings, {key: partial / Path(key).name for key in wanted})
+    replace_folder(partial, out)
+    return entries

@@ -1,0 +1,105 @@
+"""The images one subject saw: `resources/{dataset}/images/{subject}.h5`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from boldvision.errors import UserError
+from boldvision.files import atomic
+
+
+class ImageStack:
+    """Pixels by image_id, read from disk when asked for; may be shared with forked workers.
+
+    Attributes
+    ----------
+    image_id
+        int64 [N], increasing, 1-based.
+
+    Raises
+    ------
+    UserError
+        The file is not what `write_images` writes.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        import h5py
+
+        self.path = Path(path)
+        try:
+            with h5py.File(path) as file:
+                self.image_id: np.ndarray = file["image_id"][:]
+                stored = file["images"]
+                offset, shape, dtype = stored.id.get_offset(), stored.shape, stored.dtype
+        except (OSError, KeyError) as error:
+            raise UserError(
+                f"{path}: not a readable stack of images ({error}); fetch `images`"
+            ) from None
+        if offset is None or dtype != np.uint8 or shape[0] != len(self.image_id):
+            raise UserError(
+                f"{path}: expected contiguous uint8 images, one per image_id, found {dtype} "
+                f"{shape} for {len(self.image_id)} ids; fetch `images` again"
+            )
+        self._images = np.memmap(path, np.uint8, "r", offset, shape)
+
+    def __len__(self) -> int:
+        return len(self.image_id)
+
+    def __getitem__(self, image_id: int) -> np.ndarray:
+        """One image, uint8 [px, px, 3]."""
+        return self.read([image_id])[0]
+
+    def read(self, image_ids: Iterable[int]) -> np.ndarray:
+        """Images in the given order, uint8 [N, px, px, 3]; an id may occur twice.
+
+        Raises
+        ------
+        UserError
+            The stack lacks an image.
+        """
+        wanted = np.fromiter(image_ids, np.int64)
+        rows = np.searchsorted(self.image_id, wanted).clip(max=len(self) - 1)
+        missing = wanted[self.image_id[rows] != wanted]
+        if len(missing):
+            raise UserError(
+                f"{self.path}: has no image_id {missing[0]} ({len(missing)} of {len(wanted)} "
+                f"asked for are missing, {len(self)} are there); fetch `images` again"
+            )
+        return np.asarray(self._images[rows])
+
+
+def write_images(path: str | Path, image_id: np.ndarray, slabs: Iterable[np.ndarray]) -> None:
+    """Write a stack of images.
+
+    Parameters
+    ----------
+    path
+        Output, HDF5.
+    image_id
+        int64 [N], increasing, 1-based.
+    slabs
+        Consecutive groups of the images, each uint8 [n, px, px, 3].
+
+    Raises
+    ------
+    ValueError
+        The ids do not increase, or the slabs do not hold N images.
+    """
+    import h5py
+
+    if (np.diff(image_id) <= 0).any():
+        raise ValueError("image_id must increase")
+    written = 0
+    with atomic(path) as part:
+        with h5py.File(part, "w") as file:
+            file["image_id"] = image_id.astype(np.int64)
+            for slab in slabs:
+                if "images" not in file:
+                    file.create_dataset("images", (len(image_id), *slab.shape[1:]), np.uint8)
+                file["images"][written : written + len(slab)] = slab
+                written += len(slab)
+        if written != len(image_id):
+            raise ValueError(f"{written} images for {len(image_id)} ids")

@@ -1,0 +1,74 @@
+"""Keys of the NSD bucket (NSD Data Manual): the one place that knows where a file lies."""
+
+from __future__ import annotations
+
+SPACE = "func1pt8mm"
+"""The functional preparation used throughout: 1.8 mm voxels, one volume every 4/3 s."""
+
+
+def expdesign() -> str:
+    """MATLAB file with the order of the images of every subject."""
+    return "nsddata/experiments/nsd/nsd_expdesign.mat"
+
+
+def stim_info() -> str:
+    """CSV with the COCO id and the crop of each of the 73,000 images."""
+    return "nsddata/experiments/nsd/nsd_stim_info_merged.csv"
+
+
+def stimuli() -> str:
+    """HDF5 file with the pixels of all images, dataset `imgBrick`; row = image_id - 1."""
+    return "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
+
+
+def roi(subject: str, name: str = "nsdgeneral") -> str:
+    """Volume of a region of interest: -1 outside cortex, 0 unlabelled, > 0 the region."""
+    return f"nsddata/ppdata/{subject}/{SPACE}/roi/{name}.nii.gz"
+
+
+def brainmask(subject: str) -> str:
+    """Volume of the liberal brain mask."""
+    return f"nsddata/ppdata/{subject}/{SPACE}/brainmask.nii.gz"
+
+
+def responses(subject: str) -> str:
+    """Table of the behaviour, one row per trial."""
+    return f"nsddata/ppdata/{subject}/behav/responses.tsv"
+
+
+def timeseries_folder(subject: str) -> str:
+    """Folder of the pre-processed BOLD runs."""
+    return f"nsddata_timeseries/ppdata/{subject}/{SPACE}/timeseries"
+
+
+def timeseries(subject: str, session: int, file_run: int) -> str:
+    """BOLD of one run: int16 [X, Y, Z, 226]; `session` and `file_run` are 1-based."""
+    return f"{timeseries_folder(subject)}/timeseries_{_run(session, file_run)}.nii.gz"
+
+
+def design_folder(subject: str) -> str:
+    """Folder of the designs of all runs."""
+    return f"nsddata_timeseries/ppdata/{subject}/{SPACE}/design"
+
+
+def design(subject: str, session: int, file_run: int) -> str:
+    """Design of one run, 225 lines; `session` and `file_run` are 1-based."""
+    return f"{design_folder(subject)}/design_{_run(session, file_run)}.tsv"
+
+
+def betas(
+    subject: str,
+    session: int,
+    kind: str = "betas_fithrf_GLMdenoise_RR",
+    extension: str = "nii.gz",
+) -> str:
+    """Single-trial responses of one session: int16, 300 x percent signal change, 750 trials.
+
+    `extension` is ``nii.gz`` ([X, Y, Z, 750]) or ``hdf5`` (dataset `betas`, axes reversed).
+    """
+    folder = f"nsddata_betas/ppdata/{subject}/{SPACE}/{kind}"
+    return f"{folder}/betas_session{session:02d}.{extension}"
+
+
+def _run(session: int, file_run: int) -> str:
+    return f"session{session:02d}_run{file_run:02d}"

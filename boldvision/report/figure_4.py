@@ -1,0 +1,248 @@
+"""Figure 4: what a model sees when its window moves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+
+from boldvision.config import TR_S
+from boldvision.errors import UserError
+from boldvision.report import style
+from boldvision.report.curves import GENERAL, SPECIALIZED
+from boldvision.report.times import TRIAL_S, shifted, times
+
+TRIAL_ROWS = round(TRIAL_S / TR_S)
+"""Design rows from one trial to the next without a blank between: 4 s."""
+
+RULE = (
+    "evenly spaced over the reconstructed trials whose previous and next image were shown 4 s "
+    "before and after in the same run"
+)
+"""How the stimuli of the figure are chosen."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A trial with its neighbours: image_ids and the trial's 0-based number."""
+
+    trial: int
+    previous: int
+    current: int
+    next: int
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Reconstructions of one row: shift in TRs to the file, absent where there is no model."""
+
+    name: str
+    files: dict[int, Path]
+
+
+def cells(rows: Sequence[Mapping[str, Any]], shifts: Sequence[int]) -> list[Cells]:
+    """Which file holds the reconstructions of every row and shift.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        With ``row`` (``General`` or ``Specialized``), ``window`` (training window) and
+        ``reconstructions`` (folder of ``{test_window}.h5``).
+    shifts : sequence of int
+        Shifts of the test window, TRs.
+
+    Raises
+    ------
+    UserError
+        There is not exactly one General model.
+    """
+    found = [row for row in rows if row["row"] == GENERAL]
+    if len(found) != 1:
+        raise UserError(f"runs table: expected one model in row {GENERAL}, found {len(found)}")
+    model = found[0]
+    folders = {row["window"]: Path(row["reconstructions"]) for row in rows if row is not model}
+    own = Path(model["reconstructions"])
+    windows = {shift: shifted(model["window"], shift) for shift in shifts}
+    everywhere = {shift: own / f"{window}.h5" for shift, window in windows.items()}
+    specialized = {
+        shift: folders.get(window, own) / f"{window}.h5"
+        for shift, window in windows.items()
+        if window in folders or window == model["window"]
+    }
+    return [Cells(GENERAL, everywhere), Cells(SPECIALIZED, specialized)]
+
+
+def choose(trials: pd.DataFrame, reconstructed: set[int], count: int) -> list[Moment]:
+    """Trials to show: `count` of them, by `RULE`.
+
+    Parameters
+    ----------
+    trials : DataFrame
+        Trial table of the subject.
+    reconstructed : set of int
+        Trials that every file has.
+    count : int
+        How many.
+
+    Raises
+    ------
+    UserError
+        Fewer trials than `count` have such neighbours.
+    """
+    table = trials.sort_values("trial")
+    keep = np.ones(len(table), bool)
+    for by in (1, -1):
+        other = table.shift(by)
+        keep &= (table["session"] == other["session"]) & (table["task_run"] == other["task_run"])
+        keep &= (table["onset_row"] - other["onset_row"] == by * TRIAL_ROWS).to_numpy()
+    images = table["image_id"]
+    table = table.assign(previous=images.shift(1), next=images.shift(-1))
+    found = table[keep & table["trial"].isin(reconstructed)]
+    if len(found) < count:
+        raise UserError(
+            f"figure 4: {count} trials wanted, {len(found)} have both neighbours and a "
+            "reconstruction in every window; lower `figures: figure_4: trials`"
+        )
+    places = np.linspace(0, len(found) - 1, count + 2)[1:-1].round().astype(int)
+    return [
+        Moment(int(r.trial), int(r.previous), int(r.image_id), int(r.next))
+        for r in found.iloc[places].itertuples(index=False)
+    ]
+
+
+def reconstructed_trials(rows: list[Cells]) -> set[int]:
+    """Trials that every file of every row has."""
+    common: set[int] | None = None
+    for path in {path for row in rows for path in row.files.values()}:
+        with h5py.File(path) as file:
+            trials = set(file["trial"][:].tolist())
+        common = trials if common is None else common & trials
+    return common or set()
+
+
+def read_images(path: Path, key: str, wanted: Sequence[int]) -> list[np.ndarray]:
+    """Images uint8 [H, W, 3] whose `key` (``trial`` or ``image_id``) is wanted, in that order.
+
+    Raises
+    ------
+    UserError
+        The file lacks one.
+    """
+    with h5py.File(path) as file:
+        place = {int(value): i for i, value in enumerate(file[key][:])}
+        if missing := [value for value in wanted if value not in place]:
+            raise UserError(f"{path}: expected {key} {missing}, found none; make the file again")
+        return [file["images"][place[value]] for value in wanted]
+
+
+@style.styled()
+def figure_4(
+    rows: list[Cells],
+    moments: list[Moment],
+    stimuli: Path,
+    training_window: str,
+    windows: Mapping[str, Mapping[str, Any]],
+    note: str = "",
+) -> Figure:
+    """Reconstructions of successive windows below the images that were shown (paper, Figure 4).
+
+    Parameters
+    ----------
+    rows : list of Cells
+        From `cells`.
+    moments : list of Moment
+        From `choose`.
+    stimuli : Path
+        ``images`` uint8 [N, px, px, 3] and ``image_id`` of the subject.
+    training_window : str
+        Window of the General model: shift 0.
+    windows : mapping
+        ``windows`` of the configuration.
+    note : str
+        What to know about the data; shown above the images.
+    """
+    shifts = sorted(rows[0].files)
+    figure, grid = _canvas(len(moments), 1 + len(rows), len(shifts))
+    for k, moment in enumerate(moments):
+        top = k * (2 + len(rows))
+        _draw_stimuli(figure, grid, top, shifts, moment, stimuli)
+        for r, row in enumerate(rows, start=1):
+            bottom = _draw_row(figure, grid, top + r, shifts, row, moment.trial)
+    for axes, shift in zip(bottom, shifts, strict=True):
+        t = times(shifted(training_window, shift), windows)
+        axes.set_xlabel(f"{t.start_s:.1f} to\n{t.upper_end_s:.1f} s".replace("-", "−"))
+    figure.supxlabel("Test window (s after the onset of the current image)", fontsize=8, y=0.006)
+    figure.suptitle(note, fontsize=8, y=0.994)
+    return figure
+
+
+def _canvas(n_moments: int, n_rows: int, n_columns: int) -> tuple[Figure, GridSpec]:
+    """A figure of square cells: a block of rows per moment, a gap between blocks."""
+    left, top, bottom, gap = 0.85, 0.45, 0.6, 0.32  # inches; the gap in cells
+    cell = (style.WIDTH_IN - left) / n_columns
+    heights = [*([1.0] * n_rows + [gap]) * n_moments][:-1]
+    total = top + bottom + cell * sum(heights)
+    figure = Figure(figsize=(style.WIDTH_IN, total))
+    grid = figure.add_gridspec(
+        len(heights),
+        n_columns,
+        height_ratios=heights,
+        wspace=0.05,
+        hspace=0.05,
+        left=left / style.WIDTH_IN,
+        right=0.995,
+        top=1 - top / total,
+        bottom=bottom / total,
+    )
+    return figure, grid
+
+
+def _draw_stimuli(
+    figure: Figure, grid: GridSpec, top: int, shifts: list[int], moment: Moment, stimuli: Path
+) -> None:
+    """Previous, current and next image above the window that lies where theirs would."""
+    label = figure.add_subplot(grid[top, 0])
+    label.set_axis_off()
+    _row_label(label, "Stimuli")
+    shown = read_images(stimuli, "image_id", [moment.previous, moment.current, moment.next])
+    names = (f"Previous (−{TRIAL_S:.0f} s)", "Current (0 s)", f"Next (+{TRIAL_S:.0f} s)")
+    for place, image, name in zip((-TRIAL_ROWS, 0, TRIAL_ROWS), shown, names, strict=True):
+        if place in shifts:
+            axes = figure.add_subplot(grid[top, shifts.index(place)])
+            _show(axes, image)
+            axes.set_title(name, fontsize=7, pad=2)
+
+
+def _draw_row(
+    figure: Figure, grid: GridSpec, place: int, shifts: list[int], row: Cells, trial: int
+) -> list[Axes]:
+    line = [figure.add_subplot(grid[place, column]) for column in range(len(shifts))]
+    for axes, shift in zip(line, shifts, strict=True):
+        path = row.files.get(shift)
+        _show(axes, None if path is None else read_images(path, "trial", [trial])[0])
+    _row_label(line[0], row.name)
+    return line
+
+
+def _row_label(axes: Axes, text: str) -> None:
+    axes.text(-0.08, 0.5, text, ha="right", va="center", transform=axes.transAxes)
+
+
+def _show(axes: Axes, image: np.ndarray | None) -> None:
+    axes.set(xticks=[], yticks=[])
+    if image is not None:
+        axes.imshow(image, interpolation="nearest")
+        axes.spines[:].set_visible(False)
+        return
+    axes.set_facecolor("#f4f4f4")
+    axes.spines[:].set(visible=True, linestyle=":", color=style.FAINT)
+    axes.text(0.5, 0.5, "not trained\nin this scope", ha="center", va="center", fontsize=6.5,
+              color="#555555", transform=axes.transAxes)  # fmt: skip

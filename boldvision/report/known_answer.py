@@ -1,0 +1,197 @@
+"""The check of the default run: the miniature's known answer comes out at the other end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from PIL import Image
+
+from boldvision.config import TR_S
+from boldvision.errors import UserError
+from boldvision.metrics.identification import two_way_identification
+from boldvision.report.curves import curves
+from boldvision.report.results import Evaluation, one_subject
+from boldvision.report.times import times
+
+IDENTIFICATION = 0.80
+"""Least two-way identification of held-out images at the training window."""
+
+SILENT_S = 1.5
+"""s after onset: a window whose last sample is no later cannot hold the image's response."""
+
+CURVE_METRIC = "alexnet_2"
+"""Two-way identification by which windows are compared."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing checked: what was found, what was expected, whether they agree."""
+
+    check: str
+    where: str
+    found: str
+    expected: str
+    passed: bool
+
+
+def pixel_identification(reconstructions: Path, stimuli: Path) -> float:
+    """Two-way identification of reconstructions with raw pixels as features.
+
+    Parameters
+    ----------
+    reconstructions : Path
+        ``images`` uint8 [N, H, W, 3] and ``image_id`` [N].
+    stimuli : Path
+        ``images`` uint8 [M, px, px, 3] and ``image_id`` [M]; resized to H x W (bicubic).
+
+    Returns
+    -------
+    float
+        Fraction of comparisons won; chance is 0.5.
+    """
+    with h5py.File(reconstructions) as file:
+        made, image_ids = file["images"][:], file["image_id"][:]
+    unique, pairs = np.unique(image_ids, return_inverse=True)
+    with h5py.File(stimuli) as file:
+        place = {int(image_id): i for i, image_id in enumerate(file["image_id"][:])}
+        if missing := set(unique.tolist()) - set(place):
+            raise UserError(
+                f"{stimuli}: expected the images of {reconstructions}, {len(missing)} are missing; "
+                "make the file again"
+            )
+        seen = [Image.fromarray(file["images"][place[image_id]]) for image_id in unique.tolist()]
+    size = made.shape[2], made.shape[1]
+    resized = np.stack([np.asarray(image.resize(size)) for image in seen])
+    won = two_way_identification(
+        stimuli=resized.reshape(len(resized), -1).astype(np.float64),
+        predictions=made.reshape(len(made), -1).astype(np.float64),
+        direction="prediction",
+        pairs=pairs,
+    )
+    return float(won.mean())
+
+
+def check_identification(models: list[tuple[Evaluation, Path, Path]]) -> list[Finding]:
+    """Held-out images are identified at the training window, by pixels and by AlexNet(2).
+
+    Parameters
+    ----------
+    models : list of (evaluation, reconstructions, stimuli)
+        Every trained subject.
+    """
+    findings = []
+    for evaluation, reconstructions, stimuli in models:
+        scores = {
+            "pixels": pixel_identification(reconstructions, stimuli),
+            "AlexNet(2)": float(evaluation.images("alexnet_2")["value"].mean()),
+        }
+        findings += [
+            Finding(
+                f"identification by {features}",
+                f"{evaluation.subject}, {evaluation.window}",
+                f"{score:.3f}",
+                f">= {IDENTIFICATION:.2f}",
+                score >= IDENTIFICATION,
+            )
+            for features, score in scores.items()
+        ]
+    return findings
+
+
+def check_silence(
+    evaluations: list[Evaluation], windows: Mapping[str, Mapping[str, Any]]
+) -> list[Finding]:
+    """Windows that end before the response begins identify at chance.
+
+    Raises
+    ------
+    UserError
+        No test window ends that early.
+    """
+    subject = one_subject(evaluations)
+    findings = []
+    for name, points in curves(evaluations).items():
+        for window, model in points.items():
+            if times(window, windows).last_sample_s <= SILENT_S:
+                score = model.score(CURVE_METRIC, window)
+                findings.append(
+                    Finding(
+                        f"chance before the response, {name}",
+                        f"{subject}, {window}",
+                        f"{score.low:.3f} to {score.high:.3f}",
+                        "contains 0.5",
+                        score.low <= 0.5 <= score.high,
+                    )
+                )
+    if not findings:
+        raise UserError(
+            f"known answer: expected a test window that ends by {SILENT_S} s after onset, found "
+            "none; add earlier windows to the test set `shifts`"
+        )
+    return findings
+
+
+def check_peak(
+    evaluations: list[Evaluation], windows: Mapping[str, Mapping[str, Any]], peak_s: float
+) -> list[Finding]:
+    """The best window of every curve is centred on the peak of the response, within one TR.
+
+    Parameters
+    ----------
+    evaluations : list of Evaluation
+        Rows ``General`` and ``Specialized`` of one subject.
+    windows : mapping
+        ``windows`` of the configuration.
+    peak_s : float
+        Peak of the simulated response to a 3-s image, s after onset.
+    """
+    subject = one_subject(evaluations)
+    findings = []
+    for name, points in curves(evaluations).items():
+        best = max(points, key=lambda window: points[window].score(CURVE_METRIC, window).value)
+        centre_s = times(best, windows).centre_s
+        findings.append(
+            Finding(
+                f"best window, {name}",
+                f"{subject}, {best}",
+                f"centre {centre_s:.2f} s",
+                f"{peak_s:.2f} ± {TR_S:.2f} s",
+                abs(centre_s - peak_s) <= TR_S,
+            )
+        )
+    return findings
+
+
+def report(findings: list[Finding]) -> str:
+    """The findings as a table of plain text."""
+    lines = [("", "check", "where", "found", "expected")]
+    lines += [
+        ("ok" if f.passed else "FAILED", f.check, f.where, f.found, f.expected) for f in findings
+    ]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def check(findings: list[Finding]) -> dict[str, Any]:
+    """Print the findings; give them as a record if all passed.
+
+    Raises
+    ------
+    UserError
+        One did not pass.
+    """
+    print(report(findings))
+    failed = [f for f in findings if not f.passed]
+    if failed:
+        raise UserError(
+            f"known answer: {len(failed)} of {len(findings)} checks failed:\n{report(failed)}"
+        )
+    return {"passed": True, "findings": [asdict(f) for f in findings]}

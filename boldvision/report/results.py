@@ -1,0 +1,231 @@
+"""The evaluations that a table or figure is made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from boldvision.errors import UserError
+
+SUMMARY_KEYS = ("protocol", "direction", "generator_label", "metrics", "windows")
+IMAGE_COLUMNS = ("test_window", "trial", "image_id", "metric", "value")
+
+
+class Score(NamedTuple):
+    """A pooled metric: fractions, with the bootstrap 95 % interval over images.
+
+    ``chance`` is what a reconstruction unrelated to its stimulus scores.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    chance: float
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a metric means, as the evaluation recorded it."""
+
+    better: str
+    network: str
+    weights: str
+    label: str
+    genuine: bool
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One model, tested on one subject in one or several windows.
+
+    Attributes
+    ----------
+    row : str
+        Name of the row of the table, or of the curve.
+    run : str
+        Run of the configuration.
+    subjects : str
+        Training subjects.
+    subject : str
+        Test subject.
+    window : str
+        Training window.
+    parquet : Path
+        Per-image values.
+    protocol, direction, generator_label : str
+        As recorded by the evaluation.
+    metrics : dict of Metric
+    scores : dict
+        ``scores[test_window][metric]`` is a `Score`.
+    """
+
+    row: str
+    run: str
+    subjects: str
+    subject: str
+    window: str
+    parquet: Path
+    protocol: str
+    direction: str
+    generator_label: str
+    metrics: dict[str, Metric]
+    scores: dict[str, dict[str, Score]] = field(repr=False)
+
+    def score(self, metric: str, test_window: str | None = None) -> Score:
+        """Pooled metric in a test window, by default the training window.
+
+        Raises
+        ------
+        UserError
+            The metric was not evaluated in that window.
+        """
+        test_window = self.window if test_window is None else test_window
+        try:
+            return self.scores[test_window][metric]
+        except KeyError:
+            raise UserError(
+                f"{self.parquet}: no {metric} in window {test_window}; found windows "
+                f"{', '.join(self.scores)} and metrics {', '.join(self.metrics)}. "
+                "Add it to the metric set of this row in the runs table."
+            ) from None
+
+    def images(self, metric: str, test_window: str | None = None) -> pd.DataFrame:
+        """Per-image rows of a metric, by default in the training window.
+
+        Columns are `IMAGE_COLUMNS`; ``value`` is a fraction.
+
+        Raises
+        ------
+        UserError
+            The file lacks a column, or the metric in that window.
+        """
+        test_window = self.window if test_window is None else test_window
+        images = pd.read_parquet(self.parquet)
+        if missing := set(IMAGE_COLUMNS) - set(images.columns):
+            raise UserError(
+                f"{self.parquet}: expected columns {', '.join(IMAGE_COLUMNS)}, "
+                f"{', '.join(sorted(missing))} missing. Evaluate this model again."
+            )
+        chosen = images[(images["test_window"] == test_window) & (images["metric"] == metric)]
+        if chosen.empty:
+            raise UserError(
+                f"{self.parquet}: expected values of {metric} in window {test_window}, found "
+                "none. Evaluate this model again."
+            )
+        return chosen
+
+
+def read(rows: Iterable[Mapping[str, Any]]) -> list[Evaluation]:
+    """Read the evaluations that a rule lists.
+
+    Parameters
+    ----------
+    rows : iterable of mapping
+        Each with ``row``, ``run``, ``subjects``, ``subject``, ``window``, ``parquet`` and
+        ``summary`` (the ``.json`` beside the ``.parquet``).
+
+    Raises
+    ------
+    UserError
+        A summary is not one, a model occurs twice, or two were scored in different ways.
+    """
+    evaluations = [_read_one(row) for row in rows]
+    if not evaluations:
+        raise UserError("no evaluation is listed: expected at least one row in the runs table")
+    _same_scoring(evaluations)
+    seen: set[tuple[str, ...]] = set()
+    for e in evaluations:
+        key = (e.row, e.run, e.subjects, e.subject, e.window)
+        if key in seen:
+            raise UserError(f"{e.parquet}: {' / '.join(key)} is listed twice in the runs table")
+        seen.add(key)
+    return evaluations
+
+
+def _read_one(row: Mapping[str, Any]) -> Evaluation:
+    path = Path(row["summary"])
+    summary = json.loads(path.read_text())
+    if missing := [key for key in SUMMARY_KEYS if key not in summary]:
+        raise UserError(
+            f"{path}: expected the keys {', '.join(SUMMARY_KEYS)}, {', '.join(missing)} missing. "
+            "Evaluate this model again."
+        )
+    return Evaluation(
+        **{key: row[key] for key in ("row", "run", "subjects", "subject", "window")},
+        parquet=Path(row["parquet"]),
+        protocol=summary["protocol"],
+        direction=summary["direction"],
+        generator_label=summary["generator_label"] or "",
+        metrics={
+            name: Metric(**{key: info[key] for key in Metric.__dataclass_fields__})
+            for name, info in summary["metrics"].items()
+        },
+        scores={
+            window: {
+                name: Score(**{key: score[key] for key in Score._fields})
+                for name, score in scores.items()
+            }
+            for window, scores in summary["windows"].items()
+        },
+    )
+
+
+def _same_scoring(evaluations: list[Evaluation]) -> None:
+    first = evaluations[0]
+    for other in evaluations[1:]:
+        same = (first.protocol, first.direction) == (other.protocol, other.direction) and all(
+            first.metrics[name] == metric
+            for name, metric in other.metrics.items()
+            if name in first.metrics
+        )
+        if not same:
+            raise UserError(
+                f"{other.parquet}: scored in another way than {first.parquet} (protocol, "
+                "direction or networks differ). Evaluate both with the same configuration."
+            )
+
+
+def metrics_of(evaluations: list[Evaluation]) -> dict[str, Metric]:
+    """The metrics that every evaluation has, in the order of the first."""
+    return {
+        name: metric
+        for name, metric in evaluations[0].metrics.items()
+        if all(name in other.metrics for other in evaluations)
+    }
+
+
+def one_subject(evaluations: list[Evaluation]) -> str:
+    """The test subject that all evaluations share.
+
+    Raises
+    ------
+    UserError
+        There are several.
+    """
+    subjects = sorted({e.subject for e in evaluations})
+    if len(subjects) > 1:
+        raise UserError(
+            f"this figure shows one subject, the runs table gives {', '.join(subjects)}: "
+            "set the column `subjects` of its rows to `first`"
+        )
+    return subjects[0]
+
+
+def note(evaluations: list[Evaluation], dataset: str, simulated: bool) -> str:
+    """Subject, dataset and generator, as shown above a figure.
+
+    Raises
+    ------
+    UserError
+        The evaluations are of several subjects.
+    """
+    kind = f"simulated dataset {dataset}" if simulated else f"dataset {dataset}"
+    generators = sorted({e.generator_label for e in evaluations} - {""})
+    warning = "not comparable with the paper" if simulated else ""
+    return "; ".join(filter(None, [one_subject(evaluations), kind, *generators, warning]))

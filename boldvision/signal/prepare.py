@@ -1,0 +1,132 @@
+"""The `prepare` stage: volumes of one session -> its clean series and a report on their quality."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from boldvision.cli import settings_from
+from boldvision.config import TR_S, Preprocessing, Subject
+from boldvision.errors import UserError
+from boldvision.files import atomic
+from boldvision.nsd import keys
+from boldvision.nsd.roi import Voxels
+from boldvision.nsd.runs import TASK_RUNS, VOLUMES, file_runs, task_file_runs
+from boldvision.signal.clean import RunQuality, clean
+from boldvision.signal.volumes import read_masked
+
+
+def prepare_session(
+    runs: list[Path], voxels: Voxels, preprocessing: Preprocessing, out: Path, quality: Path
+) -> None:
+    """Clean the runs of one session, one in memory at a time.
+
+    Parameters
+    ----------
+    runs
+        Volumes of task runs 1..12, in that order.
+    voxels
+        Which voxels.
+    preprocessing
+        How to clean, and the type on disk.
+    out
+        ``.npy`` [12, 225, voxels].
+    quality
+        JSON: `RunQuality` of each run, with its `task_run` and `file`.
+
+    Raises
+    ------
+    UserError
+        A run is missing, damaged, or not what `read_masked` expects.
+    """
+    dtype = np.dtype(preprocessing.dtype)
+    header = {
+        "descr": np.lib.format.dtype_to_descr(dtype),
+        "fortran_order": False,
+        "shape": (len(runs), VOLUMES, len(voxels.index)),
+    }
+    report: list[dict] = []
+    with atomic(quality) as quality_part, atomic(out) as part:
+        # Written in order rather than through a memory map, where a full disk is a bus error.
+        with part.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for path, (series, run_quality) in zip(
+                runs, cleaned(runs, voxels, preprocessing), strict=True
+            ):
+                series.astype(dtype, copy=False).tofile(file)
+                report.append(
+                    {"task_run": len(report) + 1, "file": path.name, **asdict(run_quality)}
+                )
+        quality_part.write_text(json.dumps({"runs": report}, indent=1) + "\n")
+
+
+def cleaned(
+    runs: list[Path], voxels: Voxels, preprocessing: Preprocessing
+) -> Iterator[tuple[np.ndarray, RunQuality]]:
+    """Clean series and quality of each run, as `clean` returns them."""
+    for path in runs:
+        yield clean(read_masked(path, voxels), preprocessing.detrend, preprocessing.cutoff_s, TR_S)
+
+
+def session_runs(folder: Path, name: str, subject: Subject, session: int) -> list[Path]:
+    """Volumes of task runs 1..12 of a session, in that order.
+
+    Parameters
+    ----------
+    folder
+        Folder that holds all runs of the session, rest runs included.
+    name, subject, session
+        Whose runs.
+
+    Raises
+    ------
+    UserError
+        The folder does not hold exactly the runs that the configuration says: with other rest runs
+        than expected, every task run would be paired with the wrong design.
+    """
+
+    def file_name(run: int) -> str:
+        return Path(keys.timeseries(name, session, run)).name
+
+    expected = {file_name(run) for run in file_runs(subject, session)}
+    found = {path.name for path in folder.glob(f"timeseries_session{session:02d}_run*.nii.gz")}
+    if found != expected:
+        raise UserError(
+            f"{folder}: expected the {len(expected)} runs of {name} session {session}, missing "
+            f"{sorted(expected - found) or 'none'}, unexpected {sorted(found - expected) or 'none'}"
+            "; download the session again, or correct `rest_sessions` in the configuration"
+        )
+    return [folder / file_name(run) for run in task_file_runs(subject, session)]
+
+
+def main(argv: list[str]) -> None:
+    """Clean the BOLD series of one session."""
+    parser = argparse.ArgumentParser(prog="boldvision prepare", description=__doc__)
+    parser.add_argument("--timeseries", type=Path, required=True, help="folder of the runs")
+    parser.add_argument("--voxels", type=Path, required=True, help=".npz of the `voxels` stage")
+    parser.add_argument("--subject", required=True, help="name, as in subj01")
+    parser.add_argument("--session", type=int, required=True, help="1-based")
+    parser.add_argument(
+        "--settings", required=True, help="JSON with keys `subject` and `preprocessing`"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help=f".npy [{TASK_RUNS}, {VOLUMES}, voxels]"
+    )
+    parser.add_argument("--quality", type=Path, required=True, help="JSON")
+    arguments = parser.parse_args(argv)
+
+    settings = settings_from(arguments.settings)
+    subject = Subject(**settings["subject"])
+    runs = session_runs(arguments.timeseries, arguments.subject, subject, arguments.session)
+    prepare_session(
+        runs,
+        Voxels.load(arguments.voxels),
+        Preprocessing(**settings["preprocessing"]),
+        arguments.out,
+        arguments.quality,
+    )

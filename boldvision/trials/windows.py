@@ -1,0 +1,205 @@
+"""Windows of the clean series around trials: slices of files on disk, never copies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from boldvision.config import TR_S, Split, Window
+from boldvision.errors import UserError
+from boldvision.seeds import derive
+
+
+class Windows:
+    """One window per trial; ``windows[indices]`` reads a batch.
+
+    Another shift is another `start_row`, at no cost on disk. A window that leaves its run is
+    dropped and counted, never padded.
+
+    Parameters
+    ----------
+    series_files
+        Clean series of each session, ``.npy`` [task runs, volumes, voxels].
+    trials
+        Rows of the trial table.
+    start_row
+        First sample relative to the design row of the image's onset, as `first_row` gives it.
+    n_tr
+        Samples of a window.
+
+    Attributes
+    ----------
+    trials : pandas.DataFrame
+        The trials that have a window, in the given order.
+    dropped : int
+        Trials whose window leaves its run.
+    n_voxels : int
+
+    Raises
+    ------
+    UserError
+        A session's file is missing or has another shape than the others.
+    ValueError
+        There are no trials.
+    """
+
+    def __init__(
+        self, series_files: Mapping[int, Path], trials: pd.DataFrame, start_row: int, n_tr: int
+    ):
+        if trials.empty:
+            raise ValueError("expected trials, found none")
+        self._files, self.start_row, self.n_tr = series_files, start_row, n_tr
+        self._series = _open(series_files, trials["session"].unique())
+        _, n_volumes, self.n_voxels = next(iter(self._series.values())).shape
+        first = trials["onset_row"].to_numpy() + start_row
+        inside = (first >= 0) & (first + n_tr <= n_volumes)
+        self.trials = trials[inside].reset_index(drop=True)
+        self.dropped = int(np.sum(~inside))
+        self._where = np.stack(
+            [self.trials["session"], self.trials["task_run"] - 1, first[inside]], axis=1
+        )
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+    def __getitem__(self, indices: np.ndarray | slice) -> np.ndarray:
+        """Windows of these positions in `trials`, float32 [batch, n_tr, voxels]."""
+        where = self._where[indices].reshape(-1, 3)
+        batch = np.empty((len(where), self.n_tr, self.n_voxels), np.float32)
+        for window, (session, run, row) in zip(batch, where.tolist(), strict=True):
+            window[:] = self._series[session][run, row : row + self.n_tr]
+        return batch
+
+    def select(self, trials: pd.DataFrame) -> Windows:
+        """The same window of other trials."""
+        return Windows(self._files, trials, self.start_row, self.n_tr)
+
+    def averaged(self) -> AveragedWindows:
+        """One window per image: the mean over its repetitions (paper, Table 7)."""
+        return AveragedWindows(self)
+
+
+class AveragedWindows:
+    """Mean over the repetitions of each image, read like `Windows`.
+
+    Attributes
+    ----------
+    trials : pandas.DataFrame
+        One row per image, by `image_id`; `trial` is -1, `repetitions` counts the windows averaged.
+    dropped : int
+        Trials whose window leaves its run; the mean is over the others.
+    n_voxels : int
+    """
+
+    def __init__(self, windows: Windows):
+        groups = windows.trials.groupby("image_id").indices
+        self._windows = windows
+        self._members = [groups[image] for image in sorted(groups)]
+        self.trials = pd.DataFrame(
+            {
+                "trial": -1,
+                "image_id": sorted(groups),
+                "repetitions": [len(members) for members in self._members],
+            }
+        )
+        self.dropped, self.n_voxels = windows.dropped, windows.n_voxels
+        self.start_row, self.n_tr = windows.start_row, windows.n_tr
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+    def __getitem__(self, indices: np.ndarray | slice) -> np.ndarray:
+        """Mean windows of these positions in `trials`, float32 [batch, n_tr, voxels]."""
+        images = np.atleast_1d(np.arange(len(self))[indices])
+        batch = np.empty((len(images), self.n_tr, self.n_voxels), np.float32)
+        for window, image in zip(batch, images, strict=True):
+            self._windows[self._members[image]].mean(axis=0, out=window)
+        return batch
+
+
+def first_row(window: Window) -> int:
+    """First sample of a window relative to the onset's design row: start over TR, rounded."""
+    return round(window.start_s / TR_S)
+
+
+def one_repetition(trials: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """One trial per image, drawn among its repetitions (paper, section 2.3).
+
+    The draw of an image depends on the seed and its id alone. Rows are in order of presentation.
+    """
+    chosen = [
+        positions[derive(seed, "one_repetition", int(image)) % len(positions)]
+        for image, positions in trials.groupby("image_id").indices.items()
+    ]
+    return trials.iloc[np.sort(chosen)]
+
+
+def load_windows(
+    bold_folder: Path,
+    trials_parquet: Path,
+    window: Window,
+    split: Split,
+    part: Literal["train", "test"],
+    trials: Literal["all", "one_repetition", "averaged"] = "all",
+    seed: int = 0,
+) -> Windows | AveragedWindows:
+    """Windows of one part of a split.
+
+    Parameters
+    ----------
+    bold_folder
+        Folder of ``session01.npy`` … of the subject.
+    trials_parquet
+        Trial table of the subject.
+    window
+        Which stretch of the series.
+    split, part
+        Which trials: those of column ``split_{split}`` that are `part`.
+    trials
+        All of them, one drawn repetition per image, or the mean over repetitions.
+    seed
+        Of the drawn repetitions.
+
+    Raises
+    ------
+    UserError
+        A session's file is missing or the part has no trial.
+    """
+    table = pd.read_parquet(trials_parquet)
+    table = table[table[f"split_{split}"] == part]
+    if trials == "one_repetition":
+        table = one_repetition(table, seed)
+    if table.empty:
+        raise UserError(
+            f"{trials_parquet}: no trial has split_{split} = {part}; expected some; "
+            "see `sessions` and `time_resolved_test_runs` in the configuration"
+        )
+    sessions = table["session"].unique()
+    files = {session: Path(bold_folder) / f"session{session:02d}.npy" for session in sessions}
+    windows = Windows(files, table, first_row(window), window.n_tr)
+    return windows.averaged() if trials == "averaged" else windows
+
+
+def _open(files: Mapping[int, Path], sessions: np.ndarray) -> dict[int, np.ndarray]:
+    """Memory-map the series of these sessions; plain arrays, which slice faster than memmaps."""
+    series = {}
+    for session in sorted(sessions.tolist()):
+        path = files[session]
+        try:
+            series[session] = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{path}: expected the clean series of session {session}, found {error}; "
+                "run `python -m boldvision prepare` for it"
+            ) from error
+        first = next(iter(series.values())).shape
+        if len(first) != 3 or series[session].shape != first:
+            raise UserError(
+                f"{path}: expected [task runs, volumes, voxels] as in the other sessions, {first}, "
+                f"found {series[session].shape}; prepare the sessions with the same voxels"
+            )
+    return series

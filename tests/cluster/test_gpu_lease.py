@@ -1,0 +1,208 @@
+"""Jobs that share a machine never share a GPU."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from boldvision.errors import UserError
+from boldvision.gpu import gpu_pool, python_command
+
+ROOT = Path(__file__).parents[2]
+CARDS = [f"GPU-{i:08x}-aaaa-bbbb-cccc-000000000000" for i in range(8)]
+LOGGED_JOB = (
+    'echo "start $CUDA_VISIBLE_DEVICES" >> log; sleep 0.1; echo "end $CUDA_VISIBLE_DEVICES" >> log'
+)
+SHOW = [sys.executable, "-c", "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"]
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine of eight GPUs, as far as nvidia-smi tells."""
+    fake = tmp_path / "bin" / "nvidia-smi"
+    fake.parent.mkdir()
+    lines = "\n".join(f"{uuid}, {i}" for i, uuid in enumerate(CARDS))
+    fake.write_text(f"#!/bin/sh\ncat <<END\n{lines}\nEND\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(fake.parent), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return fake
+
+
+def start(gpus, *command, **options):
+    """Start a leased command; its locks lie in the current folder."""
+    lease = [sys.executable, "-m", "boldvision", "gpu", "--gpus", str(gpus), "--locks", "locks"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([*lease, *options.get("flags", []), "--", *command], **pipes)
+
+
+def result(job):
+    out, err = job.communicate(timeout=20)
+    return job.returncode, out.strip(), err.strip()
+
+
+def wait_for(path):
+    while not path.exists():
+        time.sleep(0.01)
+
+
+def test_jobs_never_share_a_gpu(machine):
+    jobs = [start(1 + i % 2, "sh", "-c", LOGGED_JOB) for i in range(24)]
+    assert [result(job)[0] for job in jobs] == [0] * 24
+    running, most, used = set(), 0, set()
+    for line in Path("log").read_text().splitlines():
+        event, cards = line.split()[0], set(line.split()[1].split(","))
+        if event == "start":
+            assert not running & cards
+            running |= cards
+        else:
+            running -= cards
+        most, used = max(most, len(running)), used | cards
+    assert not running
+    assert used <= set(CARDS)
+    assert most > 1
+
+
+def test_killed_job_frees_its_gpu(machine, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    job = start(1, "sh", "-c", "echo $$ > pid; exec sleep 60")
+    wait_for(Path("pid"))
+    waiting = start(1, *SHOW)
+    with pytest.raises(subprocess.TimeoutExpired):
+        waiting.wait(timeout=0.5)
+    job.kill()
+    assert job.wait() == -9
+    code, out, err = result(waiting)
+    assert (code, out) == (0, CARDS[3])
+    assert "waiting for 1 of 1 GPUs" in err
+
+
+def test_signals_reach_the_command(machine):
+    job = start(1, "sh", "-c", "trap 'exit 7' TERM; touch ready; while :; do sleep 0.05; done")
+    wait_for(Path("ready"))
+    job.terminate()
+    assert job.wait(timeout=5) == 7
+
+
+def test_two_gpus_are_taken_together_or_not_at_all(machine, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    first = start(1, "sh", "-c", "touch held; exec sleep 60")
+    wait_for(Path("held"))
+    both = start(2, *SHOW)
+    time.sleep(0.3)
+    code, out, _ = result(start(1, *SHOW))
+    first.kill()
+    first.wait()
+    assert (code, out) == (0, CARDS[1])
+    assert result(both)[:2] == (0, ",".join(CARDS[:2]))
+
+
+@pytest.mark.parametrize(
+    ("preset", "pool"),
+    [
+        (None, CARDS),
+        ("2,5", [CARDS[2], CARDS[5]]),
+        ("5,2,5", [CARDS[5], CARDS[2]]),
+        (f"{CARDS[4]},GPU-00000006", [CARDS[4], CARDS[6]]),
+        ("MIG-1234,MIG-5678", ["MIG-1234", "MIG-5678"]),
+        ("", []),
+    ],
+)
+def test_preset_devices_are_the_pool(machine, preset, pool):
+    assert gpu_pool(preset) == pool
+
+
+def test_preset_subset_is_respected(machine, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,7")
+    assert result(start(2, *SHOW))[:2] == (0, ",".join(CARDS[6:]))
+
+
+def test_no_gpu_needs_no_driver(machine):
+    machine.write_text("#!/bin/sh\ntouch asked; exit 1\n")
+    assert result(start(0, *SHOW)) == (0, "", "")
+    assert not Path("asked").exists()
+
+
+@pytest.mark.parametrize("name", ["8", "-1", "NoDevFiles", "GPU-0", "GPU-ffff"])
+def test_unknown_preset_is_refused(machine, name):
+    with pytest.raises(UserError, match=f"CUDA_VISIBLE_DEVICES names '{name}'"):
+        gpu_pool(name)
+
+
+def test_more_than_exist_is_refused(machine):
+    code, _, err = result(start(9, *SHOW))
+    assert code == 1
+    assert "9 GPUs asked for, 8 exist here" in err
+
+
+def test_missing_or_broken_driver_is_reported(machine, monkeypatch):
+    machine.write_text("#!/bin/sh\necho driver mismatch; exit 9\n")
+    with pytest.raises(UserError, match="nvidia-smi failed: driver mismatch"):
+        gpu_pool(None)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="nvidia-smi is not on PATH"):
+        gpu_pool(None)
+
+
+def test_missing_command_is_reported(machine):
+    code, _, err = result(start(1, "no-such-command"))
+    assert code == 1
+    assert "cannot run 'no-such-command'" in err
+    assert result(start(1))[0] == 2
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_one_device_needs_no_launcher(gpus):
+    assert python_command(["-m", "boldvision", "train"], gpus, "bf16", "zero.json") == [
+        sys.executable,
+        *("-m", "boldvision", "train"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("deepspeed", "several"),
+    [
+        (None, ["--multi_gpu"]),
+        ("zero.json", ["--use_deepspeed", "--deepspeed_config_file", "zero.json"]),
+    ],
+)
+def test_launcher_is_told_everything(deepspeed, several):
+    assert python_command(["-m", "boldvision", "train", "--x"], 4, "bf16", deepspeed) == [
+        *(sys.executable, "-m", "accelerate.commands.launch", *several),
+        *("--num_processes", "4", "--num_machines", "1", "--gpu_ids", "all"),
+        *("--mixed_precision", "bf16", "--dynamo_backend", "no", "--main_process_port", "0"),
+        *("-m", "boldvision", "train", "--x"),
+    ]
+
+
+def test_settings_in_the_home_change_nothing(tmp_path, monkeypatch):
+    launch = pytest.importorskip("accelerate.commands.launch")
+    home = tmp_path / "default_config.yaml"
+    theirs = {"num_processes": 7, "gpu_ids": "3", "mixed_precision": "fp16", "num_machines": 2}
+    common = {"compute_environment": "LOCAL_MACHINE", "distributed_type": "MULTI_GPU"}
+    home.write_text(json.dumps(common | theirs | {"main_process_port": 29500, "use_cpu": False}))
+    monkeypatch.setattr(launch, "default_config_file", str(home))
+    monkeypatch.setattr("accelerate.commands.config.config_args.default_config_file", str(home))
+    arguments = python_command(["-m", "boldvision", "train", "--x"], 4)[3:]
+    args, defaults, _ = launch._validate_launch_command(
+        launch.launch_command_parser().parse_args(arguments)
+    )
+    assert defaults.num_processes == 7
+    assert (args.num_processes, args.num_machines, args.gpu_ids) == (4, 1, "all")
+    assert (args.mixed_precision, args.main_process_port, args.multi_gpu) == ("no", 0, True)
+    assert (args.module, args.training_script) == (True, "boldvision")
+    assert args.training_script_args == ["train", "--x"]
+
+
+def test_deepspeed_example_leaves_the_optimization_to_the_run():
+    example = json.loads((ROOT / "config" / "deepspeed_zero2.json").read_text())
+    assert example["zero_optimization"]["stage"] == 2
+    batch = ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps")
+    assert [example[key] for key in batch] == ["auto"] * 3
+    assert "gradient_clipping" not in example  # accelerate takes `auto` to mean 1

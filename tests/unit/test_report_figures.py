@@ -1,0 +1,117 @@
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from report_data import SHIFTS, WINDOWS, curve_rows, moving_windows, picture, trial_table
+
+from boldvision.errors import UserError
+from boldvision.report import figure_4, results, style
+from boldvision.report.figure_5 import figure_5
+from boldvision.report.temporal_generalization import matrix, temporal_generalization
+
+
+def test_figure_5_shows_values_intervals_and_chance(tmp_path):
+    evaluations = results.read(curve_rows(tmp_path))
+    figure = figure_5(evaluations, ["alexnet_2", "ssim"], WINDOWS)
+    alexnet, ssim = figure.axes
+    general, specialized = (
+        next(x for x in alexnet.lines if x.get_label() == label)
+        for label in ("General", "Specialized")
+    )
+    assert general.get_xdata() == pytest.approx([(s + 8) * 4 / 3 for s in SHIFTS])
+    expected = [100 * evaluations[0].score("alexnet_2", w).value for w in evaluations[0].scores]
+    assert general.get_ydata() == pytest.approx(expected)
+    assert len(specialized.get_xdata()) == 5
+    assert general.get_linestyle() != specialized.get_linestyle()
+    assert general.get_marker() != specialized.get_marker()
+    for axes, expected in ((alexnet, 50), (ssim, 0.05)):
+        (chance,) = (x for x in axes.lines if x.get_label() == "Chance")
+        assert chance.get_ydata() == pytest.approx([expected] * 16)
+    band, bars = alexnet.collections
+    score = evaluations[0].score("alexnet_2", "main")
+    ends = band.get_paths()[0].vertices[:, 1]
+    assert np.isclose(ends, 100 * score.high).any()
+    assert len(bars.get_segments()) == 5
+
+
+def test_figures_are_of_one_subject(tmp_path):
+    rows = curve_rows(tmp_path)
+    rows[-1]["subject"] = "subj02"
+    with pytest.raises(UserError, match="subj01, subj02"):
+        results.note(results.read(rows), "miniature", simulated=True)
+
+
+def test_matrix_is_ordered_by_time(tmp_path):
+    evaluations = results.read(curve_rows(tmp_path, tested=SHIFTS)[::-1])
+    values, training, test = matrix(evaluations, "alexnet_2", WINDOWS)
+    assert training == ["main-3", "main-1", "main", "main+1", "main+3"]
+    assert test[0] == "main-8"
+    assert test[-1] == "main+7"
+    by_window = {e.window: e for e in evaluations}
+    assert values[0, 7] == 100 * by_window["main-3"].score("alexnet_2", "main-1").value
+    assert [test[i] for i in values.argmax(axis=1)] == training
+
+
+def test_matrix_is_empty_where_a_model_was_not_tested(tmp_path):
+    evaluations = results.read(curve_rows(tmp_path))
+    values, _, _ = matrix(evaluations, "alexnet_2", WINDOWS)
+    assert np.isfinite(values).sum() == 16 + 4
+
+
+def test_same_figure_same_bytes(tmp_path):
+    evaluations = results.read(curve_rows(tmp_path, tested=SHIFTS))
+    written = []
+    for place in ("a", "b"):
+        figure = temporal_generalization(evaluations, ["alexnet_2"], WINDOWS, "note")
+        pdf, png = tmp_path / place / "f.pdf", tmp_path / place / "f.png"
+        style.save(figure, pdf, png)
+        written.append((pdf.read_bytes(), png.read_bytes()))
+    assert written[0] == written[1]
+
+
+def test_chosen_trials_have_both_neighbours():
+    trials = trial_table()
+    everything = set(trials["trial"])
+    moments = figure_4.choose(trials, everything, 16)
+    # of 12 trials of a run, the first, the last and the two beside the blank have no neighbour
+    assert {m.trial % 12 for m in moments} == {1, 4, 5, 6, 7, 8, 9, 10}
+    assert all((m.previous, m.next) == (m.current - 1, m.current + 1) for m in moments)
+    few = figure_4.choose(trials, everything, 3)
+    assert [m.trial for m in few] == sorted(m.trial for m in few)
+    assert len({m.trial for m in few}) == 3
+
+
+def test_only_reconstructed_trials_are_chosen():
+    moments = figure_4.choose(trial_table(), {5, 6, 7}, 2)
+    assert {m.trial for m in moments} <= {5, 6, 7}
+    with pytest.raises(UserError, match="3 trials wanted, 1"):
+        figure_4.choose(trial_table(), {5}, 3)
+
+
+def test_cells_without_a_model_say_so(tmp_path):
+    rows, trials, stimuli = moving_windows(tmp_path)
+    cells = figure_4.cells(rows, [-3, -2, -1, 0, 1, 2, 3])
+    assert sorted(cells[0].files) == [-3, -2, -1, 0, 1, 2, 3]
+    assert sorted(cells[1].files) == [-3, -1, 0, 1, 3]
+    assert cells[1].files[0] == cells[0].files[0]
+    assert cells[1].files[3] == tmp_path / "Specialized" / "main+3" / "main+3.h5"
+    moments = figure_4.choose(
+        pd.read_parquet(trials), figure_4.reconstructed_trials(cells), count=1
+    )
+    figure = figure_4.figure_4(cells, moments, stimuli, "main", WINDOWS, "note")
+    texts = [t.get_text() for axes in figure.axes for t in axes.texts]
+    assert texts.count("not trained\nin this scope") == 2
+    shown = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    assert len(shown) == 3 + 7 + 5
+    assert np.array_equal(shown[1], picture(moments[0].current, 48))
+    assert np.array_equal(shown[3], picture(moments[0].previous, 32))
+    assert figure.axes[-7].get_xlabel() == "−1.3 to\n6.7 s"
+
+
+def test_a_lacking_trial_is_named(tmp_path):
+    path = tmp_path / "main.h5"
+    with h5py.File(path, "w") as file:
+        file["images"] = np.zeros((1, 4, 4, 3), np.uint8)
+        file["trial"] = [7]
+    with pytest.raises(UserError, match=r"main.h5: expected trial \[8\]"):
+        figure_4.read_images(path, "trial", [8])

@@ -1,0 +1,118 @@
+"""Every script of a table or figure, run on synthetic evaluations."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from report_data import (
+    SHIFTS,
+    WINDOWS,
+    curve_rows,
+    evaluation,
+    job,
+    moving_windows,
+    picture,
+    table_rows,
+    write_images,
+)
+
+from boldvision.errors import UserError
+
+SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
+DATA = {"dataset": "miniature", "simulated": True, "windows": WINDOWS}
+
+
+def run(script, params, output, inputs=None):
+    spec = importlib.util.spec_from_file_location(f"script_{script}", SCRIPTS / f"{script}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.main(job(DATA | params, output, inputs))
+
+
+def figure_files(folder, item):
+    return {"pdf": folder / f"{item}.pdf", "png": folder / f"{item}.png"}
+
+
+@pytest.mark.parametrize("item", ["table_1", "table_6"])
+def test_table(item, tmp_path):
+    output = {kind: tmp_path / f"{item}.{kind}" for kind in ("csv", "md", "tex")}
+    run(item, {"rows": table_rows(tmp_path / "metrics")}, output)
+    frame = pd.read_csv(output["csv"])
+    assert set(frame["source"]) == {"ours", "published"}
+    for kind in ("md", "tex"):
+        text = output[kind].read_text()
+        assert "NOT COMPARABLE" in text
+        assert "miniature" in text
+        assert "tiny generator" in text
+        assert "small random ViT" in text
+    assert frame.loc[frame["source"] == "ours", "note"].str.contains("not comparable").all()
+
+
+@pytest.mark.parametrize("item", ["figure_5", "temporal_generalization"])
+def test_figure_over_time(item, tmp_path):
+    tested = SHIFTS if item == "temporal_generalization" else None
+    rows = curve_rows(tmp_path / "metrics", tested=tested)
+    output = figure_files(tmp_path, item)
+    run(item, {"rows": rows, "metrics": ["ssim", "alexnet_2", "clip"]}, output)
+    check_figure(output)
+
+
+def test_figure_4(tmp_path):
+    rows, trials, stimuli = moving_windows(tmp_path / "data")
+    output = figure_files(tmp_path, "figure_4")
+    params = {"rows": rows, "shifts": [-3, -2, -1, 0, 1, 2, 3], "trials": 2}
+    run("figure_4", params, output, {"trials": trials, "stimuli": stimuli})
+    check_figure(output)
+
+
+def check_figure(output):
+    pdf = output["pdf"].read_bytes()
+    assert pdf.startswith(b"%PDF")
+    assert b"CreationDate" not in pdf
+    assert b"FontFile2" in pdf
+    assert output["png"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_scorecard(tmp_path):
+    output = {"csv": tmp_path / "scorecard.csv", "html": tmp_path / "scorecard.html"}
+    run("scorecard", {"rows": table_rows(tmp_path / "metrics"), "seed": 0}, output)
+    frame = pd.read_csv(output["csv"])
+    assert set(frame.loc[frame["row"] == "Dynadiff", "within"]) == {"not comparable"}
+    assert "not comparable" in output["html"].read_text()
+
+
+def known_answer_job(tmp_path, peak_s):
+    ids = np.arange(1, 13)
+    stimuli = write_images(
+        tmp_path / "stimuli.h5", [picture(int(i), 48) for i in ids], image_id=ids
+    )
+    made = write_images(
+        tmp_path / "main.h5", [picture(int(i), 32) for i in ids], trial=ids, image_id=ids
+    )
+    row = evaluation(tmp_path / "metrics", "Dynadiff", level=0.9)
+    row |= {"reconstruction": str(made), "stimuli": str(stimuli)}
+    truth = tmp_path / "truth.json"
+    truth.write_text(json.dumps({"subj01": {"peak_s": peak_s}}))
+    params = {"rows": [row], "curve_rows": curve_rows(tmp_path / "curves")}
+    return params, {"json": tmp_path / "known_answer.json"}, {"truth": truth}
+
+
+def test_known_answer(tmp_path, capsys):
+    params, output, inputs = known_answer_job(tmp_path, peak_s=6.0)
+    run("known_answer", params, output, inputs)
+    record = json.loads(output["json"].read_text())
+    assert record["passed"]
+    assert [f["check"].split()[0] for f in record["findings"]] == [
+        "identification", "identification", "chance", "chance", "chance", "best", "best",
+    ]  # fmt: skip
+    assert "identification by pixels" in capsys.readouterr().out
+
+
+def test_known_answer_missed(tmp_path):
+    params, output, inputs = known_answer_job(tmp_path, peak_s=9.0)
+    with pytest.raises(UserError, match="2 of 7 checks failed"):
+        run("known_answer", params, output, inputs)
+    assert not output["json"].exists()

@@ -1,0 +1,173 @@
+"""Windows of the series around trials."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from boldvision.config import Window
+from boldvision.errors import UserError
+from boldvision.trials.windows import Windows, first_row, load_windows, one_repetition
+
+VOXELS = 7
+
+
+@pytest.fixture
+def bold(tmp_path):
+    """Two sessions; sample (session, task run, row, voxel) holds its own address."""
+    session, run, row, voxel = np.ogrid[1:3, 1:13, :225, :VOXELS]
+    series = (session * 1e6 + run * 1e4 + row * 10 + voxel).astype(np.float32)
+    for number, values in enumerate(series, start=1):
+        np.save(tmp_path / f"session{number:02d}.npy", values)
+    return tmp_path
+
+
+@pytest.fixture
+def files(bold):
+    return {session: bold / f"session{session:02d}.npy" for session in (1, 2)}
+
+
+@pytest.fixture
+def trials():
+    random = np.random.default_rng(0)
+    n = 60
+    table = pd.DataFrame(
+        {
+            "trial": np.arange(n),
+            "session": np.repeat([1, 2], n // 2),
+            "task_run": np.tile(np.repeat(np.arange(1, 13), 5), n // 60),
+            "onset_row": np.tile([9, 12, 90, 207, 210], n // 5),
+            "image_id": random.permutation(np.repeat(np.arange(100, 100 + n // 3), 3)),
+        }
+    )
+    table["split_standard"] = np.where(table["image_id"] < 105, "test", "train")
+    return table
+
+
+def address(trials: pd.DataFrame, start_row: int, n_tr: int) -> np.ndarray:
+    """What the windows of `trials` should hold."""
+    first = trials["onset_row"].to_numpy()[:, None, None] + start_row
+    place = (trials["session"] * 1e6 + trials["task_run"] * 1e4).to_numpy()[:, None, None]
+    rows = np.arange(n_tr)[:, None]
+    return (place + (first + rows) * 10 + np.arange(VOXELS)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("start_s", "row"), [(3.0, 2), (4.0, 3), (3.0 - 8 * 4 / 3, -6), (0.0, 0)])
+def test_first_row(start_s, row):
+    assert first_row(Window(start_s=start_s, n_tr=6)) == row
+
+
+@pytest.mark.parametrize("start_row", [2, 3, 0, -5])
+def test_reads_the_samples_of_its_own_run(files, trials, start_row):
+    windows = Windows(files, trials, start_row, 6)
+    indices = np.random.default_rng(0).permutation(len(trials))[:25]
+    batch = windows[indices]
+    assert batch.dtype == np.float32
+    assert windows.dropped == 0
+    assert windows.n_voxels == VOXELS
+    np.testing.assert_array_equal(batch, address(trials.iloc[indices], start_row, 6))
+
+
+@pytest.mark.parametrize(
+    ("start_row", "kept_onsets"),
+    [
+        (9, {9, 12, 90, 207, 210}),
+        (10, {9, 12, 90, 207}),
+        (-9, {9, 12, 90, 207, 210}),
+        (-10, {12, 90, 207, 210}),
+        (-13, {90, 207, 210}),
+        (16, {9, 12, 90}),
+    ],
+)
+def test_drops_and_counts_windows_that_leave_their_run(files, trials, start_row, kept_onsets):
+    windows = Windows(files, trials, start_row, 6)
+    kept = trials[trials["onset_row"].isin(kept_onsets)]
+    assert windows.trials["trial"].tolist() == kept["trial"].tolist()
+    assert windows.dropped == len(trials) - len(kept)
+    np.testing.assert_array_equal(windows[:], address(kept, start_row, 6))
+
+
+def test_indexes_like_an_array(files, trials):
+    windows = Windows(files, trials, 2, 6)
+    np.testing.assert_array_equal(windows[np.array([-1])], windows[[59]])
+    assert windows[5:9].shape == (4, 6, VOXELS)
+    assert windows[3].shape == (1, 6, VOXELS)
+    with pytest.raises(IndexError):
+        windows[[60]]
+
+
+def test_reads_float16_as_float32(tmp_path, trials):
+    series = np.random.default_rng(0).standard_normal((12, 225, VOXELS)).astype(np.float16)
+    np.save(tmp_path / "session01.npy", series)
+    windows = Windows({1: tmp_path / "session01.npy"}, trials[trials["session"] == 1], 2, 6)
+    assert windows[[0]].dtype == np.float32
+    np.testing.assert_array_equal(windows[[0]][0], series[0, 11:17])
+
+
+def test_averaged_is_the_mean_over_the_repetitions_of_each_image(files, trials):
+    windows = Windows(files, trials, 2, 6)
+    averaged = windows.averaged()
+    assert averaged.trials["image_id"].tolist() == list(range(100, 120))
+    assert (averaged.trials["trial"] == -1).all()
+    assert (averaged.trials["repetitions"] == 3).all()
+    for index, image in [(0, 100), (13, 113)]:
+        members = trials[trials["image_id"] == image]
+        expected = address(members, 2, 6).mean(axis=0)
+        np.testing.assert_allclose(averaged[[index]][0], expected, rtol=1e-6)
+    np.testing.assert_array_equal(averaged[:][5:7], averaged[5:7])
+
+
+def test_averaged_leaves_out_dropped_windows(files, trials):
+    averaged = Windows(files, trials, 10, 6).averaged()
+    assert averaged.dropped == 12
+    assert averaged.trials["repetitions"].sum() == 48
+
+
+def test_one_repetition_draws_one_trial_per_image(trials):
+    drawn = one_repetition(trials, seed=0)
+    assert drawn["image_id"].is_unique
+    assert set(drawn["image_id"]) == set(trials["image_id"])
+    assert drawn["trial"].is_monotonic_increasing
+    assert drawn["trial"].tolist() != one_repetition(trials, seed=1)["trial"].tolist()
+    # Which repetitions an image has of its own is all that its draw depends on.
+    some = trials[trials["image_id"] < 108]
+    expected = drawn[drawn["image_id"] < 108]
+    pd.testing.assert_frame_equal(one_repetition(some, seed=0), expected)
+
+
+def test_one_repetition_draws_each_repetition_as_often():
+    trials = pd.DataFrame({"image_id": np.tile(np.arange(1000), 3), "repetition": 0})
+    trials["repetition"] = trials.groupby("image_id").cumcount()
+    counts = one_repetition(trials, seed=0)["repetition"].value_counts()
+    assert counts.between(280, 387).all()
+
+
+def test_load_windows_selects_part_and_trials(bold, trials, tmp_path):
+    trials.to_parquet(tmp_path / "trials.parquet")
+
+    def load(part, which):
+        window = Window(start_s=3.0, n_tr=6)
+        return load_windows(bold, tmp_path / "trials.parquet", window, "standard", part, which)
+
+    test = trials[trials["split_standard"] == "test"]
+    assert load("test", "all").trials["trial"].tolist() == test["trial"].tolist()
+    assert len(load("train", "all")) == 45
+    np.testing.assert_array_equal(load("test", "all")[:], address(test, 2, 6))
+    assert len(load("test", "one_repetition")) == 5
+    assert load("test", "averaged")[:].shape == (5, 6, VOXELS)
+
+
+def test_load_windows_refuses_an_empty_part(bold, trials, tmp_path):
+    trials.assign(split_standard="train").to_parquet(tmp_path / "trials.parquet")
+    with pytest.raises(UserError, match="no trial has split_standard = test"):
+        load_windows(
+            bold, tmp_path / "trials.parquet", Window(start_s=3, n_tr=6), "standard", "test"
+        )
+
+
+def test_refuses_a_missing_session_and_other_voxels(files, trials):
+    np.save(files[2], np.zeros((12, 225, VOXELS + 1), np.float32))
+    with pytest.raises(UserError, match=r"session02\.npy.*same voxels"):
+        Windows(files, trials, 2, 6)
+    files[2].unlink()
+    with pytest.raises(UserError, match=r"session02\.npy.*prepare"):
+        Windows(files, trials, 2, 6)

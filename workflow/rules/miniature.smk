@@ -1,0 +1,30 @@
+rule miniature_bucket:
+    """Simulate a small NSD: a bucket in NSD's layout, and its known answer."""
+    output:
+        bucket=directory(f"{RESOURCES}/bucket"),
+        truth=directory(f"{RESOURCES}/truth"),
+    log:
+        f"logs/{CONFIG.dataset}/miniature_bucket.log",
+    params:
+        settings=as_json(
+            miniature=CONFIG.miniature, subjects=CONFIG.subjects, design=CONFIG.design
+        ),
+        code=fingerprint("boldvision.miniature", "boldvision.seeds"),
+    shell:
+        "python -m boldvision miniature --settings {params.settings:q}"
+        " --bucket {output.bucket} --truth {output.truth} &> {log}"
+
+
+rule pretrain_generator:
+    """Train the tiny generator whose weights ship with the project (about 40 minutes)."""
+    output:
+        directory("resources/generators/tiny"),
+    log:
+        "logs/pretrain_generator.log",
+    threads: 2
+    params:
+        settings=as_json(**CONFIG.generators["tiny"].model_dump())
+        if "tiny" in CONFIG.generators
+        else "{}",
+    shell:
+        "python -m boldvision pretrain --settings {params.settings:q} --out {output} &> {log}"

@@ -1,0 +1,41 @@
+rule select_voxels:
+    """Voxels of nsdgeneral (label > 0), in C order."""
+    input:
+        roi=rules.download_subject.output.roi,
+    output:
+        f"{RESULTS}/voxels/{{subject}}.npz",
+    log:
+        f"logs/{CONFIG.dataset}/select_voxels/{{subject}}.log",
+    params:
+        settings=lambda wildcards: as_json(subject=CONFIG.subjects[wildcards.subject]),
+        code=fingerprint("boldvision.signal", "boldvision.nsd.roi"),
+    shell:
+        "python -m boldvision voxels --roi {input.roi} --settings {params.settings:q}"
+        " --out {output} &> {log}"
+
+
+rule prepare_session:
+    """Mask, remove drift and z-score every run of a session."""
+    input:
+        series=rules.download_session.output.series,
+        voxels=rules.select_voxels.output,
+    output:
+        series=f"{RESULTS}/bold/{{preprocessing}}/{{subject}}/session{{session}}.npy",
+        quality=f"{RESULTS}/bold/{{preprocessing}}/{{subject}}/session{{session}}.json",
+    log:
+        f"logs/{CONFIG.dataset}/prepare_session/{{preprocessing}}/{{subject}}/session{{session}}.log",
+    benchmark:
+        f"benchmarks/{CONFIG.dataset}/prepare_session/{{preprocessing}}/{{subject}}/session{{session}}.tsv"
+    resources:
+        mem_mb=1000,
+    params:
+        session=lambda wildcards: int(wildcards.session),
+        settings=lambda wildcards: as_json(
+            subject=CONFIG.subjects[wildcards.subject],
+            preprocessing=CONFIG.preprocessing[wildcards.preprocessing],
+        ),
+        code=fingerprint("boldvision.signal", "boldvision.nsd.runs"),
+    shell:
+        "python -m boldvision prepare --timeseries {input.series} --voxels {input.voxels}"
+        " --subject {wildcards.subject} --session {params.session}"
+        " --settings {params.settings:q} --out {output.series} --quality {output.quality} &> {log}"

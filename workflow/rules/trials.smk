@@ -1,0 +1,20 @@
+rule list_trials:
+    """One row per trial, checked against every design file, with its splits."""
+    input:
+        expdesign=rules.download_experiment.output.expdesign,
+        designs=rules.download_subject.output.designs,
+    output:
+        f"{RESULTS}/trials/{{subject}}.parquet",
+    log:
+        f"logs/{CONFIG.dataset}/list_trials/{{subject}}.log",
+    params:
+        settings=lambda wildcards: as_json(
+            subject=CONFIG.subjects[wildcards.subject],
+            design=CONFIG.design,
+            time_resolved_test_runs=CONFIG.time_resolved_test_runs,
+            seed=CONFIG.seed,
+        ),
+        code=fingerprint("boldvision.trials.table", "boldvision.trials.splits"),
+    shell:
+        "python -m boldvision trials --expdesign {input.expdesign} --designs {input.designs}"
+        " --subject {wildcards.subject} --settings {params.settings:q} --out {output} &> {log}"

@@ -1,0 +1,29 @@
+"""Figure 4: reconstructions from moving windows, below the images that were shown."""
+
+import pandas as pd
+
+from boldvision.report import results, style
+from boldvision.report.figure_4 import cells, choose, figure_4, reconstructed_trials
+
+
+def main(snakemake):
+    """Draw the figure as PDF and PNG."""
+    params = snakemake.params
+    evaluations = results.read(params.rows)
+    rows = cells(params.rows, params.shifts)
+    moments = choose(
+        pd.read_parquet(snakemake.input.trials), reconstructed_trials(rows), params.trials
+    )
+    figure = figure_4(
+        rows,
+        moments,
+        stimuli=snakemake.input.stimuli,
+        training_window=next(e.window for e in evaluations if e.row == "General"),
+        windows=params.windows,
+        note=results.note(evaluations, params.dataset, params.simulated),
+    )
+    style.save(figure, snakemake.output.pdf, snakemake.output.png)
+
+
+if __name__ == "__main__":
+    main(snakemake)  # type: ignore[name-defined]

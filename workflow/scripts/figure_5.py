@@ -1,0 +1,17 @@
+"""Figure 5: metrics over the time of the test window."""
+
+from boldvision.report import results, style
+from boldvision.report.figure_5 import figure_5
+
+
+def main(snakemake):
+    """Draw the figure as PDF and PNG."""
+    params = snakemake.params
+    evaluations = results.read(params.rows)
+    note = results.note(evaluations, params.dataset, params.simulated)
+    figure = figure_5(evaluations, params.metrics, params.windows, note)
+    style.save(figure, snakemake.output.pdf, snakemake.output.png)
+
+
+if __name__ == "__main__":
+    main(snakemake)  # type: ignore[name-defined]

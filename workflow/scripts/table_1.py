@@ -1,0 +1,18 @@
+"""Table 1: mean over subjects, beside the published rows."""
+
+from boldvision.report import formats, results, tables
+
+TITLE = "Table 1. Reconstruction of images from single trials, mean over subjects."
+
+
+def main(snakemake):
+    """Write the table as CSV, Markdown and LaTeX."""
+    frame = tables.table_1(
+        results.read(snakemake.params.rows), snakemake.params.dataset, snakemake.params.simulated
+    )
+    out = snakemake.output
+    formats.write(frame, TITLE, csv=out.csv, markdown=out.md, latex=out.tex)
+
+
+if __name__ == "__main__":
+    main(snakemake)  # type: ignore[name-defined]
