@@ -25,3 +25,11 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/summary.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        everything(CONFIG.scope),
+    """Everything in the configuration's own scope."""
+    localrule: True

@@ -221,7 +221,8 @@ class Config(Section):
     )
     s3: S3 = S3()
     raw: str | None = Field(None, description="an existing copy of the bucket, used in place")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="seed of every run, split and drawn repetition")
+    gpus_per_job: int = Field(1, ge=0, description="GPUs of a training or sampling job; 0: CPU")
     subjects: dict[str, Subject]
     design: Design = Design()
     miniature: Miniature | None = Field(None, description="null: the dataset is real")

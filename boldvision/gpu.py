@@ -61,7 +61,7 @@ def lease(count: int, folder: Path = LOCKS) -> list[str]:
     if count > len(pool):
         raise UserError(
             f"{count} GPUs asked for, {len(pool)} exist here ({', '.join(pool) or 'none'}). "
-            "Ask for fewer (`--set-resources RULE:gpu=N`), or check CUDA_VISIBLE_DEVICES."
+            "Ask for fewer (`gpus_per_job` in the configuration), or check CUDA_VISIBLE_DEVICES."
         )
     with contextlib.suppress(FileExistsError):
         folder.mkdir(parents=True)
@@ -153,7 +153,7 @@ def _list_gpus() -> dict[str, str]:
     except FileNotFoundError:
         raise UserError(
             "GPUs are asked for but nvidia-smi is not on PATH. Install the NVIDIA driver, or run "
-            "on the CPU (`--set-resources RULE:gpu=0`)."
+            "on the CPU (`gpus_per_job: 0` in the configuration)."
         ) from None
     except subprocess.CalledProcessError as error:
         raise UserError(f"nvidia-smi failed: {(error.stdout + error.stderr).strip()}") from error

@@ -115,6 +115,7 @@ def rows_for_script(config: Config, found: list[Evaluation]) -> list[dict[str, A
             "parquet": f"{root}/metrics/{e.scores}.parquet",
             "summary": f"{root}/metrics/{e.scores}.json",
             "reconstructions": f"{root}/reconstructions/{e.reconstruction}",
+            "stimuli": f"resources/{config.dataset}/images/{e.subject}.h5",
         }
         for e in found
     ]

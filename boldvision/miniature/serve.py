@@ -107,7 +107,9 @@ def run(command: list[str]) -> int:
         child = subprocess.Popen(command)
         for number in early:
             child.send_signal(number)
-        code = child.wait()
+        # With a timeout, wait() polls: a signal that another thread receives would not end a
+        # blocking wait, and the handler would not run.
+        code = child.wait(threading.TIMEOUT_MAX)
     except OSError as error:
         raise UserError(f"{command[0]}: cannot be run ({error})") from None
     finally:

@@ -41,20 +41,25 @@ def fetch_subject(settings: Settings, args: argparse.Namespace) -> list[Entry]:
     """Fetch a subject's region of interest, brain mask, behaviour and the designs of all runs."""
     name, subject = args.subject, _subject(settings)
     single = [keys.roi(name), keys.brainmask(name), keys.responses(name)]
-    entries = _files(settings, {key: args.root / key for key in single})
     designs = [
         keys.design(name, session, run)
         for session in range(1, subject.sessions + 1)
         for run in file_runs(subject, session)
     ]
-    return entries + _folder(settings, designs, args.root / keys.design_folder(name))
+    folder = args.root / keys.design_folder(name)
+    targets = {key: args.root / key for key in single} | _within(_partial(folder), designs)
+    entries = _files(settings, targets)
+    replace_folder(_partial(folder), folder)
+    return entries
 
 
 def fetch_session(settings: Settings, args: argparse.Namespace) -> list[Entry]:
     """Fetch the BOLD of the task runs of a session."""
     runs = task_file_runs(_subject(settings), args.session)
     series = [keys.timeseries(args.subject, args.session, run) for run in runs]
-    return _folder(settings, series, args.out)
+    entries = _files(settings, _within(_partial(args.out), series))
+    replace_folder(_partial(args.out), args.out)
+    return entries
 
 
 def fetch_images(settings: Settings, args: argparse.Namespace) -> list[Entry]:
@@ -142,9 +147,10 @@ def _files(settings: Settings, targets: dict[str, Path]) -> list[Entry]:
     return download(_bucket(settings), targets)
 
 
-def _folder(settings: Settings, wanted: list[str], out: Path) -> list[Entry]:
-    """Fetch keys into a folder that appears when it is complete."""
-    partial = out.with_name(f"{out.name}.partial")
-    entries = _files(settings, {key: partial / Path(key).name for key in wanted})
-    replace_folder(partial, out)
-    return entries
+def _within(folder: Path, wanted: list[str]) -> dict[str, Path]:
+    return {key: folder / Path(key).name for key in wanted}
+
+
+def _partial(folder: Path) -> Path:
+    """Where a folder grows; it gets its name when it is complete."""
+    return folder.with_name(f"{folder.name}.partial")

@@ -112,7 +112,7 @@ COLUMNS = ("Method", "Metric", "Ours", "95 % interval", "Published", "Difference
 def to_html(frame: pd.DataFrame) -> str:
     """The scorecard as one HTML page without outside resources."""
     dataset = frame["dataset"].iloc[0]
-    generators = ", ".join(sorted({g for g in frame["generator"] if g})) or "none"
+    generators = ", ".join(sorted({g for g in frame["generator"] if g})) or "the paper's"
     parts = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8"><title>Scorecard</title>',

@@ -191,5 +191,5 @@ def job(params: dict, output: dict, inputs: dict | None = None):
     return SimpleNamespace(
         params=SimpleNamespace(**params),
         output=Files(**{k: str(v) for k, v in output.items()}),
-        input=Files(**{k: str(v) for k, v in (inputs or {}).items()}),
+        input=Files(**(inputs or {})),
     )

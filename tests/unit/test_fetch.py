@@ -310,8 +310,9 @@ def test_a_truncated_gzip(address, put, tmp_path):
 
 
 def test_missing_objects_are_counted_before_anything_moves(address, tmp_path):
-    with pytest.raises(UserError, match=r"12 of 26 objects are missing, .*session02_run01"):
+    with pytest.raises(UserError, match=r"12 of 29 objects are missing, .*session02_run01"):
         run("subject", tmp_path, address, subject=SUBJECT | {"sessions": 2})
+    assert not list(tmp_path.iterdir())
     with pytest.raises(UserError, match="missing"):
         run("session", tmp_path / "other", address, s3={"bucket": "no-such-bucket"})
     assert not (tmp_path / "other").exists()

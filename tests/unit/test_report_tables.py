@@ -151,3 +151,8 @@ def test_miniature_scorecard_is_grey_and_escaped(miniature):
     assert "src=" not in page
     for table in (2, 3, 6, 8):
         assert f"<li>Table {table}" in page
+
+
+def test_simulated_data_are_never_comparable(real):
+    frame = tables.table_1(real, "miniature", simulated=True)
+    assert not frame.loc[frame["source"] == "ours", "comparable"].any()

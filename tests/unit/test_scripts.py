@@ -64,7 +64,7 @@ def test_figure_4(tmp_path):
     rows, trials, stimuli = moving_windows(tmp_path / "data")
     output = figure_files(tmp_path, "figure_4")
     params = {"rows": rows, "shifts": [-3, -2, -1, 0, 1, 2, 3], "trials": 2}
-    run("figure_4", params, output, {"trials": trials, "stimuli": stimuli})
+    run("figure_4", params, output, {"trials": [str(trials)], "stimuli": [str(stimuli)]})
     check_figure(output)
 
 
@@ -93,11 +93,10 @@ def known_answer_job(tmp_path, peak_s):
         tmp_path / "main.h5", [picture(int(i), 32) for i in ids], trial=ids, image_id=ids
     )
     row = evaluation(tmp_path / "metrics", "Dynadiff", level=0.9)
-    row |= {"reconstruction": str(made), "stimuli": str(stimuli)}
-    truth = tmp_path / "truth.json"
-    truth.write_text(json.dumps({"subj01": {"peak_s": peak_s}}))
+    row |= {"reconstructions": str(made.parent), "stimuli": str(stimuli)}
+    (tmp_path / "truth.json").write_text(json.dumps({"subj01": {"peak_s": peak_s}}))
     params = {"rows": [row], "curve_rows": curve_rows(tmp_path / "curves")}
-    return params, {"json": tmp_path / "known_answer.json"}, {"truth": truth}
+    return params, {"json": tmp_path / "known_answer.json"}, {"truth": tmp_path}
 
 
 def test_known_answer(tmp_path, capsys):

@@ -45,16 +45,25 @@ def runs_of(decoder):
     return "|".join(name for name in CONFIG.runs if CONFIG.run(name).decoder == decoder)
 
 
-def clean_series(subject, preprocessing):
+def bold_folder(run, subject):
+    """Folder of the clean series that a run uses."""
+    return f"{RESULTS}/bold/{CONFIG.run(run).preprocessing}/{subject}"
+
+
+def clean_series(run, subject):
     """Clean series of all sessions of a subject."""
     sessions = range(1, CONFIG.subjects[subject].sessions + 1)
-    return [f"{RESULTS}/bold/{preprocessing}/{subject}/session{s:02d}.npy" for s in sessions]
+    return [
+        f"{bold_folder(run, subject)}/session{session:02d}.npy" for session in sessions
+    ]
 
 
 def training_series(wildcards):
     """Clean series that a model is trained on."""
-    preprocessing = CONFIG.run(wildcards.run).preprocessing
-    return [f for s in wildcards.subjects.split("+") for f in clean_series(s, preprocessing)]
+    subjects = wildcards.subjects.split("+")
+    return [
+        file for subject in subjects for file in clean_series(wildcards.run, subject)
+    ]
 
 
 def of_training_subjects(pattern):
@@ -72,7 +81,9 @@ def run_settings(wildcards):
 def scores(scope, item):
     """Scores, and their summaries, that a table or figure is made of."""
     tails = [e.scores for e in ITEMS[scope, item]]
-    return expand(f"{RESULTS}/metrics/{{tail}}.{{suffix}}", tail=tails, suffix=["parquet", "json"])
+    return expand(
+        f"{RESULTS}/metrics/{{tail}}.{{suffix}}", tail=tails, suffix=["parquet", "json"]
+    )
 
 
 def reconstructions(scope, item):

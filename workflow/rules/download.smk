@@ -11,7 +11,9 @@ def served(*prefixes):
     return f"python -m boldvision serve {CONFIG.s3.serve} --bucket {CONFIG.s3.bucket} {flags} --"
 
 
-ENDPOINT = "--endpoint {endpoint}" if SERVED else ""
+def endpoint(wildcards):
+    """Where `serve` puts the address of its server."""
+    return "--endpoint {endpoint}" if SERVED else ""
 
 
 def fetch_settings(subject=None):
@@ -35,14 +37,14 @@ rule download_experiment:
         ledger=f"{RESOURCES}/ledger/experiment.tsv",
     log:
         f"logs/{CONFIG.dataset}/download_experiment.log",
+    retries: 0 if SERVED else 3
     resources:
         downloads=1,
     params:
         served=served("nsddata/experiments/"),
-        endpoint=ENDPOINT,
+        endpoint=endpoint,
         root=RESOURCES,
         settings=fetch_settings(),
-    retries: 0 if SERVED else 3
     shell:
         "{params.served} python -m boldvision fetch experiment --settings {params.settings:q}"
         " --root {params.root} --ledger {output.ledger} {params.endpoint} &> {log}"
@@ -56,10 +58,13 @@ rule download_subject:
         roi=f"{RESOURCES}/nsddata/ppdata/{{subject}}/func1pt8mm/roi/nsdgeneral.nii.gz",
         brainmask=f"{RESOURCES}/nsddata/ppdata/{{subject}}/func1pt8mm/brainmask.nii.gz",
         responses=f"{RESOURCES}/nsddata/ppdata/{{subject}}/behav/responses.tsv",
-        designs=directory(f"{RESOURCES}/nsddata_timeseries/ppdata/{{subject}}/func1pt8mm/design"),
+        designs=directory(
+            f"{RESOURCES}/nsddata_timeseries/ppdata/{{subject}}/func1pt8mm/design"
+        ),
         ledger=f"{RESOURCES}/ledger/{{subject}}/subject.tsv",
     log:
         f"logs/{CONFIG.dataset}/download_subject/{{subject}}.log",
+    retries: 0 if SERVED else 3
     resources:
         downloads=1,
     params:
@@ -67,10 +72,9 @@ rule download_subject:
             f"nsddata/ppdata/{wildcards.subject}/",
             f"nsddata_timeseries/ppdata/{wildcards.subject}/func1pt8mm/design/",
         ),
-        endpoint=ENDPOINT,
+        endpoint=endpoint,
         root=RESOURCES,
         settings=lambda wildcards: fetch_settings(wildcards.subject),
-    retries: 0 if SERVED else 3
     shell:
         "{params.served} python -m boldvision fetch subject --subject {wildcards.subject}"
         " --settings {params.settings:q} --root {params.root} --ledger {output.ledger}"
@@ -90,6 +94,7 @@ rule download_session:
         ledger=f"{RESOURCES}/ledger/{{subject}}/session{{session}}.tsv",
     log:
         f"logs/{CONFIG.dataset}/download_session/{{subject}}/session{{session}}.log",
+    retries: 0 if SERVED else 3
     resources:
         downloads=1,
     params:
@@ -97,11 +102,10 @@ rule download_session:
             f"nsddata_timeseries/ppdata/{wildcards.subject}/func1pt8mm/timeseries/"
             f"timeseries_session{wildcards.session}"
         ),
-        endpoint=ENDPOINT,
+        endpoint=endpoint,
         root=RESOURCES,
         session=lambda wildcards: int(wildcards.session),
         settings=lambda wildcards: fetch_settings(wildcards.subject),
-    retries: 0 if SERVED else 3
     shell:
         "{params.served} python -m boldvision fetch session --subject {wildcards.subject}"
         " --session {params.session} --out {output.series} --settings {params.settings:q}"
@@ -118,14 +122,14 @@ rule download_images:
         ledger=f"{RESOURCES}/ledger/{{subject}}/images.tsv",
     log:
         f"logs/{CONFIG.dataset}/download_images/{{subject}}.log",
+    retries: 0 if SERVED else 3
     resources:
         downloads=1,
     params:
         served=served("nsddata_stimuli/"),
-        endpoint=ENDPOINT,
+        endpoint=endpoint,
         root=RESOURCES,
         settings=lambda wildcards: fetch_settings(wildcards.subject),
-    retries: 0 if SERVED else 3
     shell:
         "{params.served} python -m boldvision fetch images --subject {wildcards.subject}"
         " --settings {params.settings:q} --root {params.root} --ledger {output.ledger}"

@@ -7,12 +7,14 @@ rule encode_latents:
     log:
         f"logs/{CONFIG.dataset}/encode_latents/{{generator}}/{{subject}}.log",
     resources:
-        gpu=1,
+        gpu=CONFIG.gpus_per_job,
     params:
         settings=lambda wildcards: as_json(
             **CONFIG.generators[wildcards.generator].model_dump(mode="json")
         ),
-        code=fingerprint("boldvision.generators.latents", "boldvision.generators.images"),
+        code=fingerprint(
+            "boldvision.generators.latents", "boldvision.generators.images"
+        ),
     shell:
         "python -m boldvision gpu --gpus {resources.gpu} --"
         " python -m boldvision latents --settings {params.settings:q} --images {input.images}"

@@ -23,8 +23,10 @@ rule pretrain_generator:
         "logs/pretrain_generator.log",
     threads: 2
     params:
-        settings=as_json(**CONFIG.generators["tiny"].model_dump())
-        if "tiny" in CONFIG.generators
-        else "{}",
+        settings=(
+            as_json(**CONFIG.generators["tiny"].model_dump())
+            if "tiny" in CONFIG.generators
+            else "{}"
+        ),
     shell:
         "python -m boldvision pretrain --settings {params.settings:q} --out {output} &> {log}"

@@ -4,10 +4,14 @@ def reconstruction_settings(wildcards):
     names = test_windows(CONFIG, wildcards.test_set, own=wildcards.window)
     return as_json(
         run=run,
-        generator=CONFIG.generators[run.generator] if hasattr(run, "generator") else None,
+        generator=(
+            CONFIG.generators[run.generator] if hasattr(run, "generator") else None
+        ),
         windows={name: CONFIG.window(name) for name in names},
         trials=CONFIG.test_sets[wildcards.test_set].trials,
-        batch_size=run.reconstruction.batch_size if hasattr(run, "reconstruction") else 64,
+        batch_size=(
+            run.reconstruction.batch_size if hasattr(run, "reconstruction") else 64
+        ),
     )
 
 
@@ -17,9 +21,7 @@ rule reconstruct:
         model=f"{RESULTS}/models/{MODEL}/model.safetensors",
         record=f"{RESULTS}/models/{MODEL}/training.json",
         trials=f"{RESULTS}/trials/{{subject}}.parquet",
-        series=lambda wildcards: clean_series(
-            wildcards.subject, CONFIG.run(wildcards.run).preprocessing
-        ),
+        series=lambda wildcards: clean_series(wildcards.run, wildcards.subject),
     output:
         directory(f"{RESULTS}/reconstructions/{MODEL}/{{subject}}/{{test_set}}"),
     log:
@@ -27,10 +29,10 @@ rule reconstruct:
     benchmark:
         f"benchmarks/{CONFIG.dataset}/reconstruct/{MODEL}/{{subject}}/{{test_set}}.tsv"
     resources:
-        gpu=1,
+        gpu=CONFIG.gpus_per_job,
     params:
         folder=subpath(input.model, parent=True),
-        bold=subpath(input.series[0], parent=True),
+        bold=lambda wildcards: bold_folder(wildcards.run, wildcards.subject),
         settings=reconstruction_settings,
         code=fingerprint(
             "boldvision.decoders.reconstruct",

@@ -9,15 +9,14 @@ from boldvision.report.figure_4 import cells, choose, figure_4, reconstructed_tr
 def main(snakemake):
     """Draw the figure as PDF and PNG."""
     params = snakemake.params
+    [trials], [stimuli] = snakemake.input.trials, snakemake.input.stimuli
     evaluations = results.read(params.rows)
     rows = cells(params.rows, params.shifts)
-    moments = choose(
-        pd.read_parquet(snakemake.input.trials), reconstructed_trials(rows), params.trials
-    )
+    moments = choose(pd.read_parquet(trials), reconstructed_trials(rows), params.trials)
     figure = figure_4(
         rows,
         moments,
-        stimuli=snakemake.input.stimuli,
+        stimuli=stimuli,
         training_window=next(e.window for e in evaluations if e.row == "General"),
         windows=params.windows,
         note=results.note(evaluations, params.dataset, params.simulated),

@@ -11,11 +11,11 @@ def main(snakemake):
     """Check the default run and write ``known_answer.json``."""
     params = snakemake.params
     trained = [
-        (evaluation, Path(row["reconstruction"]), Path(row["stimuli"]))
-        for evaluation, row in zip(results.read(params.rows), params.rows, strict=True)
+        (e, Path(row["reconstructions"]) / f"{e.window}.h5", Path(row["stimuli"]))
+        for e, row in zip(results.read(params.rows), params.rows, strict=True)
     ]
     over_time = results.read(params.curve_rows)
-    truth = json.loads(Path(snakemake.input.truth).read_text())
+    truth = json.loads((Path(snakemake.input.truth) / "truth.json").read_text())
     peak_s = truth[results.one_subject(over_time)]["peak_s"]
     record = known_answer.check(
         [

@@ -12,7 +12,7 @@ from boldvision.generators.base import Generator
 from boldvision.generators.latents import LatentCache
 from boldvision.seeds import derive
 from boldvision.training.schedule import ShuffledBatches
-from boldvision.trials.windows import Windows
+from boldvision.trials.windows import AveragedWindows, Windows
 
 
 def draw_timesteps(uniform: torch.Tensor, kind: str, n: int) -> torch.Tensor:
@@ -42,7 +42,7 @@ class DiffusionObjective:
 
     def __init__(
         self,
-        windows: Mapping[str, Windows],
+        windows: Mapping[str, Windows | AveragedWindows],
         latents: Mapping[str, LatentCache],
         generator: Generator,
         settings: config.Training,

@@ -18,18 +18,20 @@ rule dynadiff_train:
     wildcard_constraints:
         run=runs_of("dynadiff"),
     resources:
-        gpu=1,
+        gpu=CONFIG.gpus_per_job,
     params:
         out=subpath(output.model, parent=True),
         subjects=lambda wildcards: wildcards.subjects.split("+"),
         bold=lambda wildcards: [
-            f"{RESULTS}/bold/{CONFIG.run(wildcards.run).preprocessing}/{subject}"
+            bold_folder(wildcards.run, subject)
             for subject in wildcards.subjects.split("+")
         ],
         precision=lambda wildcards: CONFIG.run(wildcards.run).training.precision,
         settings=run_settings,
         code=fingerprint(
-            "boldvision.decoders.dynadiff", "boldvision.training", "boldvision.generators.base"
+            "boldvision.decoders.dynadiff",
+            "boldvision.training",
+            "boldvision.generators.base",
         ),
     shell:
         "python -m boldvision gpu --gpus {resources.gpu} --accelerate"

@@ -1,0 +1,50 @@
+"""When library code has changed: a digest of its sources.
+
+A rule with ``params: code=fingerprint(...)`` runs again after an edit of the code it uses, and not
+after a checkout that only touches files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from boldvision.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+
+
+def fingerprint(*modules: str, root: Path = ROOT) -> str:
+    """Digest of the source of modules and whole packages, for example ``boldvision.signal``.
+
+    Parameters
+    ----------
+    *modules
+        Dotted names, in any order; a package stands for every module below it.
+    root
+        Folder that holds the package ``boldvision``.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+
+    Raises
+    ------
+    UserError
+        A module does not exist.
+    """
+    files = {file for module in modules for file in _sources(module, root)}
+    lines = [
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()} {file.relative_to(root).as_posix()}"
+        for file in sorted(files)
+    ]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _sources(module: str, root: Path) -> list[Path]:
+    path = root.joinpath(*module.split("."))
+    files = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    if not files or not files[0].is_file():
+        raise UserError(f"fingerprint: no module {module!r} below {root}; correct its name")
+    return files

@@ -1,0 +1,55 @@
+"""The profiles are accepted by Snakemake."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PROFILES = sorted(path.parent.name for path in ROOT.glob("profiles/*/profile.yaml"))
+TOY = """
+rule all:
+    input: "trained"
+rule train:
+    output: "trained"
+    resources: gpu=2
+    shell: "touch {output}"
+"""
+
+
+def test_readme_names_every_profile():
+    assert PROFILES == ["slurm", "workstation"]
+    readme = (ROOT / "profiles" / "README.md").read_text()
+    assert all(f"| `{name}` |" in readme for name in PROFILES)
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_snakemake_accepts(name, tmp_path):
+    if name == "slurm" and not importlib.util.find_spec("snakemake_executor_plugin_slurm"):
+        pytest.skip("snakemake-executor-plugin-slurm is optional")
+    (tmp_path / "Snakefile").write_text(TOY)
+    (tmp_path / "profiles").symlink_to(ROOT / "profiles")
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--profile", f"profiles/{name}"]
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    defaults = yaml.safe_load((ROOT / "profiles" / name / "profile.yaml").read_text())
+    mem_mb = defaults["default-resources"]["mem_mb"]
+    assert f"mem_mb={mem_mb}" in done.stdout + done.stderr
+    assert "gpu=" in done.stdout + done.stderr
+
+
+def test_slurm_has_a_partition_for_gpus_and_one_without():
+    folder = ROOT / "profiles" / "slurm"
+    profile = yaml.safe_load((folder / "profile.yaml").read_text())
+    assert ROOT / profile["slurm-partition-config"] == folder / "partitions.yaml"
+    partitions = yaml.safe_load((folder / "partitions.yaml").read_text())["partitions"]
+    gpus = [limits.get("max_gpu", 0) for limits in partitions.values()]
+    assert min(gpus) == 0
+    assert max(gpus) > 0
+    longest = max(limits["max_runtime"] for limits in partitions.values())
+    assert profile["default-resources"]["runtime"] <= longest

@@ -1,0 +1,193 @@
+"""The configuration: what is refused, how runs inherit, what windows mean, that docs agree."""
+
+import copy
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from boldvision import config_docs
+from boldvision.config import Config, split_window_name
+from boldvision.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+DEFAULT = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+
+
+@pytest.fixture
+def values():
+    return copy.deepcopy(DEFAULT)
+
+
+def check(*files):
+    return config_docs.read_config([str(file) for file in files])
+
+
+def test_default_is_valid(values):
+    config = Config.model_validate(values)
+    assert config.run("dynadiff").decoder == "dynadiff"
+    assert set(config.scopes) >= {config.scope}
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        (["sed"], "sed"),
+        (["s3", "bukket"], "s3.bukket"),
+        (["subjects", "subj01", "voxel"], "subjects.subj01.voxel"),
+        (["runs", "dynadiff", "training", "stepz"], "training.stepz"),
+    ],
+)
+def test_unknown_key_is_named(values, path, named, tmp_path):
+    section = values
+    for key in path[:-1]:
+        section = section[key]
+    section[path[-1]] = 1
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(values))
+    with pytest.raises(UserError) as caught:
+        check(file)
+    assert str(file) in str(caught.value)
+    assert re.search(rf"{re.escape(named)}\b", str(caught.value))
+
+
+def test_wrong_values_are_all_named(values, tmp_path):
+    values["subjects"]["subj01"]["number"] = 9
+    values["windows"]["main"]["n_tr"] = "six"
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(values))
+    with pytest.raises(UserError, match=r"(?s)subjects\.subj01\.number.*windows\.main\.n_tr"):
+        check(file)
+
+
+def test_values_never_change(values):
+    with pytest.raises(ValidationError, match="frozen"):
+        Config.model_validate(values).seed = 1
+
+
+def test_base_is_merged_key_by_key(values):
+    training = {"training": {"steps": 7}}
+    values["runs"]["short"] = {"base": "dynadiff", **training}
+    values["runs"]["shorter"] = {"base": "short", "lora": None}
+    config = Config.model_validate(values)
+    base, shorter = config.run("dynadiff"), config.run("shorter")
+    assert (shorter.training.steps, shorter.lora) == (7, None)
+    assert shorter.training.model_copy(update={"steps": base.training.steps}) == base.training
+    assert shorter.brain_module == base.brain_module
+    assert base.training.steps == values["runs"]["dynadiff"]["training"]["steps"]
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        ({"a": {"base": "b"}, "b": {"base": "a"}}, "a -> b -> a is a circle"),
+        ({"a": {"base": "a"}}, "a -> a is a circle"),
+        ({"a": {"base": "dynadif"}}, "'dynadif' is not in `runs`"),
+        ({"a": {"base": "dynadiff", "preprocessing": "fsl"}}, "'fsl' is not in `preprocessing`"),
+        ({"a": {"base": "dynadiff", "generator": "sd"}}, "'sd' is not in `generators`"),
+        ({"a": {"base": "dynadiff", "decoder": "ridge"}}, "'ridge'"),
+    ],
+)
+def test_wrong_runs_are_refused(values, runs, message):
+    values["runs"] |= runs
+    with pytest.raises(ValidationError, match=message):
+        Config.model_validate(values)
+
+
+def test_wrong_names_are_refused(values):
+    values["test_sets"]["late"] = {"windows": ["mian+2"], "trials": "all"}
+    with pytest.raises(ValidationError, match=r"test_sets\.late: 'mian' is not in `windows`"):
+        Config.model_validate(values)
+    del values["test_sets"]["late"]
+    values["scopes"]["demo"]["subjects"] = ["subj09"]
+    with pytest.raises(ValidationError, match="'subj09' is not in `subjects`"):
+        Config.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [("main", ("main", 0)), ("main+2", ("main", 2)), ("main-8", ("main", -8))],
+)
+def test_window_names(name, parts):
+    assert split_window_name(name) == parts
+
+
+@pytest.mark.parametrize("name", ["Main", "main+", "main 2", "main+2+2", "+2", ""])
+def test_wrong_window_names(name):
+    with pytest.raises(ValueError, match="expected a name of `windows`"):
+        split_window_name(name)
+
+
+@pytest.mark.parametrize("shift", [-8, 0, 3])
+def test_window_shift_is_in_trs(values, shift):
+    config = Config.model_validate(values)
+    main, shifted = config.window("main"), config.window(f"main{shift:+d}")
+    assert shifted.start_s == pytest.approx(main.start_s + shift * 4 / 3)
+    assert shifted.n_tr == main.n_tr
+
+
+def test_later_files_override_earlier_ones(tmp_path):
+    over = tmp_path / "over.yaml"
+    over.write_text("seed: 5\nminiature: {noise: 2.5}\n")
+    config = check(ROOT / "config" / "config.yaml", over)
+    assert (config.seed, config.miniature.noise) == (5, 2.5)
+    assert config.miniature.seed == DEFAULT["miniature"]["seed"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1", "not YAML"),
+        ("- 1\n", "found list"),
+        ("", "found NoneType"),
+        (None, "No such file"),
+    ],
+)
+def test_unreadable_files_are_named(tmp_path, text, message):
+    file = tmp_path / "mine.yaml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(UserError, match=rf"mine\.yaml.*{message}"):
+        check(file)
+
+
+def test_command_line(tmp_path):
+    def run(*arguments):
+        command = [sys.executable, "-m", "boldvision", "config", *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    assert "correct" in run("--check", "config/config.yaml").stdout
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("dataset: 3\n")
+    done = run("--check", str(wrong))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Traceback" not in done.stderr
+
+
+def test_documents_are_in_sync():
+    again = "out of date: run `make docs`"
+    begin, end = config_docs.MARKERS
+    table = (ROOT / "config" / "README.md").read_text().split(begin)[1].split(end)[0]
+    assert table == f"\n{config_docs.markdown()}", again
+    assert config_docs.SCHEMA.read_text() == config_docs.schema(), again
+
+
+def test_table_has_every_key_of_the_default():
+    table = config_docs.markdown()
+    for key in ("`s3.serve`", "`subjects.NAME.grid`", "`runs.NAME.training.learning_rate`"):
+        assert table.count(key) == 1
+    assert "| `windows.NAME.n_tr` | int ≥ 1 | required | samples (TRs) |" in table
+
+
+def test_schema_accepts_the_default(values):
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads(config_docs.schema())
+    jsonschema.validate(values, schema)
+    values["sed"] = 1
+    with pytest.raises(jsonschema.ValidationError, match="'sed' was unexpected"):
+        jsonschema.validate(values, schema)

@@ -1,0 +1,45 @@
+PRETRAINED = [n for n in CONFIG.metrics.networks.values() if n.weights == "pretrained"]
+
+
+rule fetch_weights:
+    """Networks of the metrics, fetched and checked once: compute nodes can be offline."""
+    output:
+        f"{CONFIG.metrics.weights_folder}/weights.tsv",
+    log:
+        "logs/fetch_weights.log",
+    resources:
+        downloads=1,
+    params:
+        settings=as_json(**CONFIG.metrics.model_dump(mode="json")),
+    shell:
+        "python -m boldvision weights --settings {params.settings:q} &> {log}"
+
+
+rule evaluate:
+    """Score the pictures of a test set, per image and pooled."""
+    input:
+        pictures=f"{RESULTS}/reconstructions/{MODEL}/{{subject}}/{{test_set}}",
+        images=f"{RESOURCES}/images/{{subject}}.h5",
+        weights=rules.fetch_weights.output,
+    output:
+        scores=f"{RESULTS}/metrics/{MODEL}/{{subject}}/{{test_set}}.{{metrics}}.parquet",
+        summary=f"{RESULTS}/metrics/{MODEL}/{{subject}}/{{test_set}}.{{metrics}}.json",
+    log:
+        f"logs/{CONFIG.dataset}/evaluate/{MODEL}/{{subject}}/{{test_set}}.{{metrics}}.log",
+    benchmark:
+        f"benchmarks/{CONFIG.dataset}/evaluate/{MODEL}/{{subject}}/{{test_set}}.{{metrics}}.tsv"
+    resources:
+        gpu=CONFIG.gpus_per_job,
+    params:
+        cache=f"{RESULTS}/stimulus_features",
+        settings=lambda wildcards: as_json(
+            **CONFIG.metrics.model_dump(mode="json"),
+            set=CONFIG.metrics.sets[wildcards.metrics],
+        ),
+        code=fingerprint("boldvision.metrics"),
+    shell:
+        "python -m boldvision gpu --gpus {resources.gpu} --"
+        " python -m boldvision evaluate --reconstructions {input.pictures}"
+        " --images {input.images} --settings {params.settings:q} --cache {params.cache}"
+        " --seed {wildcards.seed} --threads {threads}"
+        " --out {output.scores} --summary {output.summary} &> {log}"
