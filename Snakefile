@@ -28,8 +28,8 @@ include: "workflow/rules/summary.smk"
 
 
 rule all:
+    """Everything in the configuration's own scope."""
     default_target: True
     input:
         everything(CONFIG.scope),
-    """Everything in the configuration's own scope."""
     localrule: True

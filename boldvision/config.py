@@ -117,8 +117,8 @@ class BrainModule(Section):
 class Lora(Section):
     """Low-rank adapters on the U-Net's cross-attention."""
 
-    rank: int = Field(4, ge=1)
-    alpha: float = Field(4.0, gt=0)
+    rank: int = Field(4, ge=1, description="rank of the adapters")
+    alpha: int = Field(4, ge=1, description="scale of the adapters is alpha / rank")
 
 
 class Training(Section):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from safetensors.torch import save_model
 from torch import nn
 from tqdm import tqdm
 
@@ -89,7 +90,7 @@ def train_vae(vae: AutoencoderKL, pictures: torch.Tensor, steps: int, seed: int)
         posterior = vae.encode(picture).latent_dist
         error = vae.decode(posterior.sample()).sample - picture
         divergence = posterior.kl().mean() / posterior.mean[0].numel()
-        (error.abs().mean() + error.square().mean() + 2e-3 * divergence).backward()
+        (error.abs().mean() + error.square().mean() + 1e-3 * divergence).backward()
     with torch.no_grad():
         spread = vae.encode(pictures[:1000]).latent_dist.mean.std().item()
     vae.register_to_config(scaling_factor=1 / spread)
@@ -149,9 +150,11 @@ def pretrain(
     scheduler = new_scheduler()
     train_unet(unet, encoder, scheduler, latents * vae.config.scaling_factor, unet_steps, seed)
     part = out.with_name(f"{out.name}.part")
+    part.mkdir(parents=True, exist_ok=True)
     vae.half().save_pretrained(part / "vae")
     unet.half().save_pretrained(part / "image_unet")
     scheduler.save_pretrained(part / "scheduler")
+    save_model(encoder.half(), str(part / "condition_encoder.safetensors"))
     replace_folder(part, out)
 
 
@@ -160,8 +163,8 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="boldvision pretrain", description=__doc__)
     parser.add_argument("--settings", required=True, help="JSON: the generator's configuration")
     parser.add_argument("--scenes", type=int, default=20_000)
-    parser.add_argument("--vae-steps", type=int, default=5_000)
-    parser.add_argument("--unet-steps", type=int, default=15_000)
+    parser.add_argument("--vae-steps", type=int, default=8_000)
+    parser.add_argument("--unet-steps", type=int, default=8_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args(argv)

@@ -50,12 +50,12 @@ def read_reconstructions(folder: str | Path) -> list[Reconstructions]:
     UserError
         There is none, or one of the files is not what `reconstruct` writes.
     """
-    paths = sorted(path for path in Path(folder).glob("*.h5") if not path.name.startswith("."))
+    paths = [path for path in Path(folder).glob("*.h5") if not path.name.startswith(".")]
     if not paths:
         raise UserError(
             f"{folder}: expected one .h5 per test window, found none. Run the stage `reconstruct`."
         )
-    return [_read_window(path) for path in paths]
+    return [_read_window(path) for path in sorted(paths, key=lambda path: path.stem)]
 
 
 def _read_window(path: Path) -> Reconstructions:

@@ -27,6 +27,14 @@ from boldvision.seeds import numpy_generator
 VOXEL_MM = 1.8
 
 
+class Dataset(config.Section):
+    """The part of the configuration that the miniature depends on."""
+
+    miniature: config.Miniature
+    subjects: dict[str, config.Subject]
+    design: config.Design
+
+
 class Anatomy:
     """A subject's grid: an ellipsoid of brain, and nsdgeneral at its back.
 
@@ -55,8 +63,7 @@ class Anatomy:
 class Simulation:
     """One miniature NSD in memory: design, pictures and what every voxel answers to them."""
 
-    def __init__(self, settings: config.Config):
-        assert settings.miniature is not None
+    def __init__(self, settings: Dataset):
         self.settings, self.miniature = settings, settings.miniature
         sessions = max(subject.sessions for subject in settings.subjects.values())
         seed = self.miniature.seed
@@ -202,10 +209,10 @@ def _blank_mat_date(path: Path) -> None:
 def main(argv: list[str]) -> None:
     """Stage `miniature`."""
     parser = argparse.ArgumentParser(prog="boldvision miniature", description=__doc__)
-    parser.add_argument("--settings", required=True, help="JSON: the whole configuration")
+    parser.add_argument("--settings", required=True, help="JSON: `miniature`, `subjects`, `design`")
     parser.add_argument("--bucket", type=Path, required=True, help="folder to write")
     parser.add_argument("--truth", type=Path, required=True, help="folder of the known answer")
     arguments = parser.parse_args(argv)
-    simulation = Simulation(config.Config(**settings_from(arguments.settings)))
+    simulation = Simulation(Dataset(**settings_from(arguments.settings)))
     write_truth(simulation, arguments.truth)
     write_bucket(simulation, arguments.bucket)

@@ -79,7 +79,7 @@ def session_runs(folder: Path, name: str, subject: Subject, session: int) -> lis
     Parameters
     ----------
     folder
-        Folder that holds all runs of the session, rest runs included.
+        Folder that holds the task runs of the session, with or without its rest runs.
     name, subject, session
         Whose runs.
 
@@ -93,15 +93,17 @@ def session_runs(folder: Path, name: str, subject: Subject, session: int) -> lis
     def file_name(run: int) -> str:
         return Path(keys.timeseries(name, session, run)).name
 
+    task = task_file_runs(subject, session)
     expected = {file_name(run) for run in file_runs(subject, session)}
+    rest = expected - {file_name(run) for run in task}
     found = {path.name for path in folder.glob(f"timeseries_session{session:02d}_run*.nii.gz")}
-    if found != expected:
+    if found not in (expected, expected - rest):
         raise UserError(
             f"{folder}: expected the {len(expected)} runs of {name} session {session}, missing "
             f"{sorted(expected - found) or 'none'}, unexpected {sorted(found - expected) or 'none'}"
             "; download the session again, or correct `rest_sessions` in the configuration"
         )
-    return [folder / file_name(run) for run in task_file_runs(subject, session)]
+    return [folder / file_name(run) for run in task]
 
 
 def main(argv: list[str]) -> None:

@@ -37,7 +37,6 @@ def test_ssim_of_the_image_and_of_columns(pair):
     columns = ssim(stimuli=pair[0], reconstructions=pair[1], variant="columns")
     np.testing.assert_allclose(image, ssim_by_definition(a, b, 1.5)[:, 5:-5].mean(), atol=1e-7)
     np.testing.assert_allclose(columns, ssim_by_definition(a, b, (1.5, 0)).mean(), atol=1e-7)
-    assert columns[0] > image[0] + 0.01
 
 
 def test_ssim_grey_weights():

@@ -7,8 +7,8 @@ def served(*prefixes):
     """Beginning of a command that downloads keys with these prefixes."""
     if not SERVED:
         return ""
-    flags = " ".join(f"--prefix {prefix}" for prefix in prefixes)
-    return f"python -m boldvision serve {CONFIG.s3.serve} --bucket {CONFIG.s3.bucket} {flags} --"
+    folder, bucket = CONFIG.s3.serve, CONFIG.s3.bucket
+    return f"python -m boldvision serve {folder} --bucket {bucket} --prefix {' '.join(prefixes)} --"
 
 
 def endpoint(wildcards):

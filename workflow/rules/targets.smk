@@ -25,9 +25,9 @@ def everything(scope):
 
 
 rule paper:
+    """Everything, for all subjects and shifts of the paper."""
     input:
         everything("paper"),
-    """Everything, for all subjects and shifts of the paper."""
     localrule: True
 
 

