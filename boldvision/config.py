@@ -96,7 +96,7 @@ class TestSet(Section):
 class Generator(Section):
     """A latent diffusion model that turns condition tokens into images."""
 
-    kind: Literal["tiny", "versatile_diffusion"]
+    kind: Literal["tiny", "versatile_diffusion"] = Field(description="architecture")
     folder: str = Field(description="folder with `image_unet`, `vae` and `scheduler`")
     revision: str | None = Field(None, description="pinned Hugging Face revision")
     image_px: int = Field(description="side of a generated image, pixels")
@@ -111,7 +111,7 @@ class BrainModule(Section):
     hidden: int = Field(1552, description="channels after the subject layer")
     timestep_layers: bool = Field(True, description="one linear layer per TR, or one for all")
     aggregation: Literal["out", "in"] = Field("out", description="where time is merged")
-    dropout: float = Field(0.5, ge=0, lt=1)
+    dropout: float = Field(0.5, ge=0, lt=1, description="probability, in training")
 
 
 class Lora(Section):
@@ -130,17 +130,21 @@ class Training(Section):
         40, ge=1, description="largest batch of one device; the rest is accumulated"
     )
     learning_rate: float = Field(gt=0, description="peak of the schedule")
-    weight_decay: float = Field(0.01, ge=0)
-    betas: tuple[float, float] = Field((0.9, 0.999))
-    warmup_steps: int = Field(1000, ge=0)
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's decoupled weight decay")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's decay of its moments")
+    warmup_steps: int = Field(1000, ge=0, description="steps of linear rise to the peak")
     gradient_clip: float | None = Field(None, description="largest gradient norm; null: none")
-    offset_noise: float = Field(0.1, ge=0)
-    condition_dropout: float = Field(0.1, ge=0, lt=1)
+    offset_noise: float = Field(0.1, ge=0, description="strength of noise shared by all pixels")
+    condition_dropout: float = Field(
+        0.1, ge=0, lt=1, description="fraction of samples trained without condition"
+    )
     unconditional: Literal["learned", "zeros"] = Field(
         "learned", description="learned: the paper; zeros: the released code"
     )
-    timesteps: Literal["cubic", "uniform"] = Field("cubic")
-    precision: Literal["no", "fp16", "bf16"] = Field("no")
+    timesteps: Literal["cubic", "uniform"] = Field(
+        "cubic", description="how diffusion steps are drawn: cubic, as the paper, or uniform"
+    )
+    precision: Literal["no", "fp16", "bf16"] = Field("no", description="mixed precision; no: fp32")
     checkpoint_every: int = Field(1000, ge=1, description="steps between checkpoints")
     log_every: int = Field(100, ge=1, description="steps between lines of the log")
     deepspeed: str | None = Field(None, description="DeepSpeed configuration file; null: none")
@@ -152,16 +156,16 @@ class Reconstruction(Section):
     steps: int = Field(20, ge=1, description="DDIM steps")
     guidance_scale: float = Field(3.0, description="3: the paper; 3.5: the released code")
     batch_size: int = Field(16, ge=1, description="images sampled together; no effect on them")
-    precision: Literal["no", "fp16", "bf16"] = Field("no")
+    precision: Literal["no", "fp16", "bf16"] = Field("no", description="mixed precision; no: fp32")
 
 
 class DynadiffRun(Section):
     """Settings of a Dynadiff model."""
 
-    decoder: Literal["dynadiff"]
-    split: Split
-    preprocessing: str
-    generator: str
+    decoder: Literal["dynadiff"] = Field(description="a package of boldvision.decoders")
+    split: Split = Field(description="which trials train and which test")
+    preprocessing: str = Field(description="a name of `preprocessing`")
+    generator: str = Field(description="a name of `generators`")
     brain_module: BrainModule = BrainModule()
     lora: Lora | None = Lora()
     training: Training
@@ -171,9 +175,9 @@ class DynadiffRun(Section):
 class MeanImageRun(Section):
     """Settings of the floor of every table: predicts the mean training image."""
 
-    decoder: Literal["mean_image"]
-    split: Split
-    preprocessing: str
+    decoder: Literal["mean_image"] = Field(description="a package of boldvision.decoders")
+    split: Split = Field(description="which trials train and which test")
+    preprocessing: str = Field(description="a name of `preprocessing`")
     image_px: int = Field(description="side of the predicted image, pixels")
 
 
@@ -193,21 +197,23 @@ class Network(Section):
 class Metrics(Section):
     """How reconstructions are scored."""
 
-    protocol: Literal["dynadiff", "mindeye", "brain_diffuser"] = "dynadiff"
+    protocol: Literal["dynadiff", "mindeye", "brain_diffuser"] = Field(
+        "dynadiff", description="whose image sizes, layers and networks"
+    )
     direction: Literal["prediction", "stimulus"] = Field(
         "prediction", description="two-way: each prediction against all stimuli, or the reverse"
     )
     networks: dict[str, Network]
     sets: dict[str, list[str]] = Field(description="named lists of metrics")
     bootstrap: int = Field(2000, ge=100, description="bootstrap samples of an interval")
-    batch_size: int = Field(32, ge=1)
-    weights_folder: str = Field("resources/weights")
+    batch_size: int = Field(32, ge=1, description="images compared together; no effect on values")
+    weights_folder: str = Field("resources/weights", description="where fetched networks lie")
 
 
 class Scope(Section):
     """How much of the experiment matrix is run."""
 
-    subjects: list[str] = Field(min_length=1)
+    subjects: list[str] = Field(min_length=1, description="names of `subjects`")
     specialized_shifts: list[int] = Field(description="shifts, in TRs, with a model of their own")
 
 
@@ -238,7 +244,9 @@ class Config(Section):
     runs_table: str = Field("config/runs.tsv", description="what each table and figure needs")
     scope: str = Field(description="scope of `all` and of single tables and figures")
     scopes: dict[str, Scope]
-    figures: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    figures: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="what single figures show: shifts, trials, metrics"
+    )
 
     @model_validator(mode="after")
     def _names_exist(self) -> Config:

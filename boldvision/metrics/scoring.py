@@ -23,6 +23,9 @@ from boldvision.seeds import numpy_generator
 BLOCK = 128
 """Images whose features are in memory at a time."""
 
+CHANCE_PAIRS = 100
+"""Unrelated pairs that chance is the mean of, at most; no more than a block."""
+
 Extract = Callable[[np.ndarray, Sequence[str]], dict[str, np.ndarray]]
 
 
@@ -189,7 +192,7 @@ def _score_window(
     rows = stimuli.rows(window.image_id)
     other = rows_of_another_image(rows, seed)
     true: dict[str, list[np.ndarray]] = {name: [] for name in chosen}
-    unrelated: dict[str, list[np.ndarray]] = {name: [] for name in chosen}
+    unrelated: dict[str, np.ndarray] = {}
     for first in range(0, len(rows), BLOCK):
         some = slice(first, first + BLOCK)
         found = extract(resize(window.images(some), steps), layers)
@@ -199,7 +202,9 @@ def _score_window(
                 true[name].append(correlations(stimuli=kept, predictions=new))
                 continue
             true[name].append(compare(measure, kept[rows[some]], new, protocol))
-            unrelated[name].append(compare(measure, kept[other[some]], new, protocol))
+            if first == 0:
+                wrong = kept[other[:CHANCE_PAIRS]]
+                unrelated[name] = compare(measure, wrong, new[:CHANCE_PAIRS], protocol)
     scored = {}
     for name, measure in chosen.items():
         if measure.kind == "two_way":
@@ -218,12 +223,12 @@ def _identification(r: np.ndarray, rows: np.ndarray, settings: Metrics) -> Score
     return Scored(values, 0.5, int(np.isnan(true).sum()))
 
 
-def _paired(measure: Measure, true: list[np.ndarray], unrelated: list[np.ndarray]) -> Scored:
-    values, chance = np.concatenate(true), np.concatenate(unrelated)
+def _paired(measure: Measure, true: list[np.ndarray], unrelated: np.ndarray) -> Scored:
+    values = np.concatenate(true)
     undefined = np.isnan(values)
     instead = UNDEFINED.get(measure.kind, np.nan)
     values = np.where(undefined, instead, values)
-    chance = np.where(np.isnan(chance), instead, chance)
+    chance = np.where(np.isnan(unrelated), instead, unrelated)
     return Scored(values, float(chance.mean()), int(undefined.sum()))
 
 

@@ -131,6 +131,15 @@ def test_directions_give_different_values(study):
     assert not np.array_equal(values["prediction"], values["stimulus"])
 
 
+def test_windows_are_scored_on_their_own(study):
+    run(study, ["clip"])
+    images, _ = results(study)
+    together = images.loc[images["test_window"] == "main+1", "value"]
+    (study / "made" / "main.h5").unlink()
+    run(study, ["clip"])
+    np.testing.assert_array_equal(results(study)[0]["value"], together)
+
+
 def test_same_seed_same_files(study):
     run(study)
     first = (study / "out.json").read_bytes(), (study / "out.parquet").read_bytes()

@@ -76,9 +76,10 @@ def test_directions_differ():
 
 @pytest.mark.parametrize("direction", BOTH)
 def test_identical_rows_tie_and_fail(features, direction):
-    stimuli, predictions = (array.copy() for array in features)
+    stimuli, predictions = (array.astype(np.float64) for array in features)
     varied = stimuli if direction == "prediction" else predictions
-    varied[:] = varied[0]
+    gain = np.linspace(0.1, 9, len(varied))[:, None]
+    varied[:] = gain * varied[0]  # equal correlations but for rounding
     found = two_way_identification(stimuli=stimuli, predictions=predictions, direction=direction)
     np.testing.assert_array_equal(found, 0)
 

@@ -5,7 +5,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2gray
 
 from boldvision.metrics.pixels import pixcorr, ssim, unit_range
-from boldvision.metrics.protocols import PROTOCOLS, Resize, resize
+from boldvision.metrics.protocols import PROTOCOLS, resize
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_pixcorr_is_pearson_over_pixels_and_colours(pair):
 
 def test_resize_default_of_pil_is_bicubic(pair):
     image = Image.fromarray(pair[0][0])
-    found = resize(pair[0], (Resize(425, "bicubic"),))[0]
+    found = resize(pair[0], PROTOCOLS["dynadiff"].steps("reconstruction", "pixels"))[0]
     np.testing.assert_array_equal(found, np.asarray(image.resize((425, 425))))
 
 
