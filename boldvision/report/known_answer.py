@@ -29,8 +29,11 @@ SILENT_S = 0.0
 SILENT_LEVEL = 0.99
 """Coverage of the interval that must contain chance: one correct run in a hundred misses it."""
 
-CURVE_METRIC = "alexnet_2"
-"""Two-way identification by which windows are compared."""
+SILENCE_METRIC = "alexnet_2"
+"""Two-way identification, at chance in windows without a response."""
+
+PEAK_METRIC = "pixcorr"
+"""The finest score of the curve: identification saturates around the best window."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ def check_silence(
         silent = [w for w in points if times(w, windows).last_sample_s <= SILENT_S]
         if not silent:
             continue
-        scores = pd.concat([points[w].images(CURVE_METRIC, w) for w in silent])
+        scores = pd.concat([points[w].images(SILENCE_METRIC, w) for w in silent])
         low, high = bootstrap_interval(
             scores["value"].to_numpy(),
             scores["image_id"].to_numpy(),
@@ -168,7 +171,7 @@ def check_peak(
     subject = one_subject(evaluations)
     findings = []
     for name, points in curves(evaluations).items():
-        best = max(points, key=lambda window: points[window].score(CURVE_METRIC, window).value)
+        best = max(points, key=lambda window: points[window].score(PEAK_METRIC, window).value)
         centre_s = times(best, windows).centre_s
         findings.append(
             Finding(
