@@ -2,6 +2,7 @@
 SHELL := bash
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 CORES ?= all
+SEEDS ?= 0 1 2
 UV := uv==0.13.8
 LOCKS := envs/requirements.lock envs/weights.lock
 READY := .env/installed
@@ -11,11 +12,12 @@ COMPILE := --quiet --python .env/bin/python --generate-hashes --no-emit-index-ur
 export PATH := $(CURDIR)/.env/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
 
-.PHONY: help demo test bench docs lock clean
+.PHONY: help demo test seeds bench docs lock clean
 
 help:
 	@echo "make demo [CORES=n]  run the workflow on the miniature"
 	@echo "make test            lint, types, unit, cluster, workflow and end-to-end tests"
+	@echo "make seeds [SEEDS=…]  check the known answer of three simulated datasets"
 	@echo "make bench           measure speed and memory (benchmarks/*.json)"
 	@echo "make docs            rewrite the table of keys and the schema of the configuration"
 	@echo "make lock            resolve envs/*.in anew"
@@ -33,6 +35,13 @@ test: $(READY)
 	.env/bin/mypy
 	.env/bin/pytest tests/unit tests/cluster tests/workflow
 	.env/bin/pytest tests/end_to_end
+
+# A dataset per seed, in folders of its own; each takes about as long as the demo.
+seeds: $(READY)
+	set -e; for seed in $(SEEDS); do \
+	    .env/bin/snakemake --cores $(CORES) known_answer --config dataset=miniature_seed$$seed \
+	        seed=$$seed "miniature={seed: $$seed}" "s3={serve: resources/miniature_seed$$seed/bucket}"; \
+	done
 
 bench: $(READY)
 	set -e; for script in benchmarks/bench_*.py; do .env/bin/python $$script; done
@@ -52,4 +61,4 @@ $(READY): $(LOCKS)
 
 clean:
 	rm -rf .env .pytest_cache .ruff_cache .mypy_cache
-	rm -rf {results,resources,logs,benchmarks}/miniature
+	rm -rf {results,resources,logs,benchmarks}/miniature{,_seed*}

@@ -31,5 +31,5 @@ rule all:
     """Everything in the configuration's own scope."""
     default_target: True
     input:
-        everything(CONFIG.scope),
+        PLAN.everything(CONFIG.scope),
     localrule: True

@@ -19,6 +19,7 @@ STAGES = {
     "prepare": ("boldvision.signal.prepare", "clean the BOLD series of one session"),
     "trials": ("boldvision.trials.table", "list the trials of one subject and their splits"),
     "latents": ("boldvision.generators.latents", "encode the images of one subject"),
+    "generator": ("boldvision.generators.fetch", "fetch and check a published generator"),
     "pretrain": ("boldvision.generators.pretrain", "train the tiny generator"),
     "train": ("boldvision.decoders.train", "train a decoder"),
     "reconstruct": ("boldvision.decoders.reconstruct", "reconstruct the images of a test set"),

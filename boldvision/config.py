@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 Split = Literal["standard", "time_resolved", "time_resolved_leakage_free"]
 
@@ -98,11 +98,20 @@ class Generator(Section):
 
     kind: Literal["tiny", "versatile_diffusion"] = Field(description="architecture")
     folder: str = Field(description="folder with `image_unet`, `vae` and `scheduler`")
-    revision: str | None = Field(None, description="pinned Hugging Face revision")
+    repository: str | None = Field(
+        None, description="Hugging Face repository that `folder` is fetched from; null: it is there"
+    )
+    revision: str | None = Field(None, description="commit of `repository`")
     image_px: int = Field(description="side of a generated image, pixels")
     tokens: int = Field(description="condition tokens")
     width: int = Field(description="channels of a condition token")
     label: str = Field("", description="what the weights are; shown wherever results are shown")
+
+    @model_validator(mode="after")
+    def _is_pinned(self) -> Generator:
+        if (self.repository is None) != (self.revision is None):
+            raise ValueError("`repository` and `revision` need each other")
+        return self
 
 
 class BrainModule(Section):
@@ -272,9 +281,14 @@ class Config(Section):
         ValueError
             The run or its base does not exist, or a setting is wrong.
         """
-        from pydantic import TypeAdapter
-
-        return TypeAdapter(Run).validate_python(self._merged(name, ()))
+        try:
+            return TypeAdapter(Run).validate_python(self._merged(name, ()))
+        except ValidationError as error:
+            wrong = []
+            for line in error.errors():
+                _decoder, *place = line["loc"] or [""]
+                wrong.append(f"{'.'.join(map(str, ['runs', name, *place]))}: {line['msg']}")
+            raise ValueError("\n  ".join(wrong)) from None
 
     def _merged(self, name: str, seen: tuple[str, ...]) -> dict[str, Any]:
         if name in seen:

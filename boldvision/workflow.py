@@ -1,49 +1,21 @@
-"""What the rules need of configuration and runs table: which files an item is made of."""
+"""What the rules ask of the configuration and the runs table: files, settings, commands."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
-import pandas as pd
 from pydantic import BaseModel, ValidationError
 
-from boldvision.config import Config
+from boldvision.config import Config, Generator
 from boldvision.errors import UserError
+from boldvision.runs_table import Evaluation, evaluations, read_runs
 
-COLUMNS = ["item", "row", "run", "subjects", "window", "test_set", "metrics"]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One line of the runs table for one subject: a model, a test set and its metrics."""
-
-    row: str
-    run: str
-    subjects: str
-    subject: str
-    window: str
-    seed: int
-    test_set: str
-    metrics: str
-
-    @property
-    def model(self) -> str:
-        """Path of the model below ``models/``."""
-        return f"{self.run}/{self.subjects}/{self.window}/seed-{self.seed}"
-
-    @property
-    def reconstruction(self) -> str:
-        """Path of the folder of pictures below ``reconstructions/``."""
-        return f"{self.model}/{self.subject}/{self.test_set}"
-
-    @property
-    def scores(self) -> str:
-        """Path of the scores below ``metrics/``, without suffix."""
-        return f"{self.reconstruction}.{self.metrics}"
+TABLES = ("table_1", "table_6")
+FIGURES = ("figure_4", "figure_5", "temporal_generalization")
 
 
 def load_config(values: Mapping[str, Any]) -> Config:
@@ -57,68 +29,8 @@ def load_config(values: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate(dict(values))
     except ValidationError as error:
-        wrong = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise UserError("\n".join(["the configuration is wrong:", *wrong])) from None
-
-
-def read_runs(path: str | Path) -> pd.DataFrame:
-    """Read the runs table: the paper as data.
-
-    Raises
-    ------
-    UserError
-        The file is missing or has other columns.
-    """
-    if not Path(path).is_file():
-        raise UserError(f"{path}: no such file; `runs_table` names the table of runs")
-    table = pd.read_csv(path, sep="\t", dtype=str, comment="#")
-    if list(table.columns) != COLUMNS:
-        raise UserError(f"{path}: expected columns {COLUMNS}, found {list(table.columns)}")
-    return table
-
-
-def evaluations(config: Config, runs: pd.DataFrame, scope: str, item: str) -> list[Evaluation]:
-    """Evaluations of a table or figure in a scope, in the order of the runs table.
-
-    `subjects` is ``each`` (one model per subject), ``first`` (of the scope) or ``joint`` (one model
-    of all); `window` is a window's name or ``specialized``: one model for each of the scope's shifts
-    of ``main``.
-
-    Raises
-    ------
-    UserError
-        The item is not in the runs table, or a name of it is not in the configuration.
-    """
-    lines = runs[runs["item"] == item]
-    if lines.empty:
-        raise UserError(f"{config.runs_table}: no line for {item!r}")
-    found = []
-    for line in lines.itertuples(index=False):
-        _check(config, line)
-        for subjects, subject in _subjects(config, scope, line.subjects):
-            for window in _windows(config, scope, line.window):
-                found.append(
-                    Evaluation(
-                        line.row, line.run, subjects, subject, window, config.seed,
-                        line.test_set, line.metrics,
-                    )  # fmt: skip
-                )
-    return found
-
-
-def rows_for_script(config: Config, found: list[Evaluation]) -> list[dict[str, Any]]:
-    """The evaluations as `params.rows` of a table's or figure's script."""
-    root = f"results/{config.dataset}"
-    return [
-        {
-            **asdict(e),
-            "parquet": f"{root}/metrics/{e.scores}.parquet",
-            "summary": f"{root}/metrics/{e.scores}.json",
-            "reconstructions": f"{root}/reconstructions/{e.reconstruction}",
-            "stimuli": f"resources/{config.dataset}/images/{e.subject}.h5",
-        }
-        for e in found
-    ]
+        lines = "".join(f"\n  {_located(e['loc'], e['msg'])}" for e in error.errors())
+        raise UserError(f"the configuration is wrong:{lines}") from None
 
 
 def as_json(**settings: Any) -> str:
@@ -126,44 +38,217 @@ def as_json(**settings: Any) -> str:
     return json.dumps(settings, default=_plain, sort_keys=True)
 
 
-def test_windows(config: Config, test_set: str, own: str) -> list[str]:
-    """Window names of a test set, `own` replaced by the model's training window."""
-    return [own if name == "own" else name for name in config.test_sets[test_set].windows]
+def one_of(names: Iterable[str]) -> str:
+    """Wildcard constraint: one of `names`, which may be none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+class Plan:
+    """The configuration and the runs table, as the rules see them.
+
+    Methods that take `wildcards` are input or params functions; :meth:`rows`, :meth:`scores` and
+    :meth:`pictures` return one, for an item in the scope that is asked for.
+
+    Parameters
+    ----------
+    values : mapping
+        Snakemake's `config`.
+
+    Raises
+    ------
+    UserError
+        The configuration or the runs table is wrong.
+    """
+
+    def __init__(self, values: Mapping[str, Any]):
+        self.config = load_config(values)
+        self.resources = f"resources/{self.config.dataset}"
+        self.results = f"results/{self.config.dataset}"
+        runs = read_runs(self.config.runs_table)
+        self.items = {
+            (scope, item): evaluations(self.config, runs, scope, item)
+            for scope in self.config.scopes
+            for item in runs["item"].unique()
+        }
+        self.fetched_generators = {
+            generator.folder: generator
+            for generator in self.config.generators.values()
+            if generator.repository
+        }
+        self.runs: dict[str, Any] = {name: self.config.run(name) for name in self.config.runs}
+
+    # Targets
+
+    def table(self, name: str, scope: str) -> list[str]:
+        """Files of a table."""
+        return [f"{self.results}/{scope}/tables/{name}.{kind}" for kind in ("csv", "md", "tex")]
+
+    def figure(self, name: str, scope: str) -> list[str]:
+        """Files of a figure."""
+        return [f"{self.results}/{scope}/figures/{name}.{kind}" for kind in ("pdf", "png")]
+
+    def scorecard(self, scope: str) -> list[str]:
+        """Files of the scorecard."""
+        return [f"{self.results}/{scope}/scorecard.{kind}" for kind in ("csv", "html")]
+
+    def known_answer(self, scope: str) -> list[str]:
+        """The check of the known answer; real data have none."""
+        return [f"{self.results}/{scope}/known_answer.json"] if self.config.miniature else []
+
+    def everything(self, scope: str) -> list[str]:
+        """All items of a scope."""
+        return [
+            *(file for name in TABLES for file in self.table(name, scope)),
+            *(file for name in FIGURES for file in self.figure(name, scope)),
+            *self.scorecard(scope),
+            *self.known_answer(scope),
+        ]
+
+    # Tables and figures
+
+    def rows(self, item: str, run: str | None = None) -> Callable[[Any], list[dict[str, Any]]]:
+        """Params function: the evaluations of an item, or of one run of it, for its script."""
+        return lambda wildcards: [
+            self._row(e) for e in self._item(wildcards.scope, item) if run in (None, e.run)
+        ]
+
+    def scores(self, item: str) -> Callable[[Any], list[str]]:
+        """Input function: the scores of an item, and their summaries."""
+        return lambda wildcards: [
+            self._row(e)[file]
+            for e in self._item(wildcards.scope, item)
+            for file in ("parquet", "summary")
+        ]
+
+    def pictures(self, item: str) -> Callable[[Any], list[str]]:
+        """Input function: the folders of reconstructions that an item shows."""
+        return lambda wildcards: [
+            self._row(e)["reconstructions"] for e in self._item(wildcards.scope, item)
+        ]
+
+    def subjects(self, wildcards: Any) -> list[str]:
+        """Subjects of a scope."""
+        return self.config.scopes[wildcards.scope].subjects
+
+    def first_subject(self, wildcards: Any) -> str:
+        """First subject of a scope, the one that figures show."""
+        return self.subjects(wildcards)[0]
+
+    # Models
+
+    def runs_of(self, decoder: str) -> str:
+        """Wildcard constraint: the runs of a decoder."""
+        return one_of(name for name, run in self.runs.items() if run.decoder == decoder)
+
+    def trained_subjects(self, wildcards: Any) -> list[str]:
+        """Subjects that a model is trained on."""
+        return wildcards.subjects.split("+")
+
+    def bold(self, wildcards: Any) -> list[str]:
+        """Folders of clean series: of one subject, or of all that a model is trained on."""
+        subject = getattr(wildcards, "subject", None)
+        preprocessing = self.runs[wildcards.run].preprocessing
+        return [
+            f"{self.results}/bold/{preprocessing}/{name}"
+            for name in ([subject] if subject else self.trained_subjects(wildcards))
+        ]
+
+    def series(self, wildcards: Any) -> list[str]:
+        """Clean series of every session in the folders of :meth:`bold`."""
+        return [
+            f"{folder}/session{session:02d}.npy"
+            for folder in self.bold(wildcards)
+            for session in range(1, self.config.subjects[folder.split("/")[-1]].sessions + 1)
+        ]
+
+    def generator(self, wildcards: Any) -> Generator | None:
+        """The generator that is named, or that a run uses."""
+        name = getattr(wildcards, "generator", None)
+        name = name or getattr(self.runs[wildcards.run], "generator", None)
+        return self.config.generators[name] if name else None
+
+    def fetched_generator(self, wildcards: Any) -> list[str]:
+        """Folder of the generator, where it has to be fetched."""
+        generator = self.generator(wildcards)
+        return [generator.folder] if generator and generator.repository else []
+
+    # Settings and commands
+
+    def fetch_settings(self, wildcards: Any) -> str:
+        """What a download depends on."""
+        subject = getattr(wildcards, "subject", None)
+        return as_json(
+            s3=self.config.s3,
+            nsd_terms_accepted=self.config.nsd_terms_accepted,
+            raw=self.config.raw,
+            design=self.config.design,
+            subject=self.config.subjects[subject] if subject else None,
+        )
+
+    def run_settings(self, wildcards: Any) -> str:
+        """A run, its generator and the window that it is trained on."""
+        return as_json(
+            run=self.runs[wildcards.run],
+            generator=self.generator(wildcards),
+            window=self.config.window(wildcards.window),
+        )
+
+    def reconstruction_settings(self, wildcards: Any) -> str:
+        """A run, its generator, and the windows and trials of a test set."""
+        run, test_set = self.runs[wildcards.run], self.config.test_sets[wildcards.test_set]
+        names = [wildcards.window if name == "own" else name for name in test_set.windows]
+        return as_json(
+            run=run,
+            generator=self.generator(wildcards),
+            windows={name: self.config.window(name) for name in names},
+            trials=test_set.trials,
+            batch_size=run.reconstruction.batch_size if hasattr(run, "reconstruction") else 64,
+        )
+
+    def launch_options(self, wildcards: Any) -> list[str]:
+        """Options of the stage `gpu` that a run's training needs."""
+        training = self.runs[wildcards.run].training
+        deepspeed = ["--deepspeed", training.deepspeed] if training.deepspeed else []
+        return ["--precision", training.precision, *deepspeed]
+
+    def served(self, *prefixes: str) -> str:
+        """Beginning of a command that downloads keys with these prefixes.
+
+        The simulated bucket is served on loopback around the command.
+        """
+        if self.config.s3.serve is None:
+            return ""
+        s3 = self.config.s3
+        return (
+            f"python -m boldvision serve {s3.serve} --bucket {s3.bucket}"
+            f" --prefix {' '.join(prefixes)} --"
+        )
+
+    def endpoint(self, wildcards: Any) -> str:
+        """End of that command: where `serve` puts the address of its server."""
+        return "--endpoint {endpoint}" if self.config.s3.serve else ""
+
+    def _item(self, scope: str, item: str) -> list[Evaluation]:
+        if (scope, item) not in self.items:
+            raise UserError(f"{self.config.runs_table}: no line for {item!r}")
+        return self.items[scope, item]
+
+    def _row(self, evaluation: Evaluation) -> dict[str, Any]:
+        return {
+            **asdict(evaluation),
+            "parquet": f"{self.results}/metrics/{evaluation.scores}.parquet",
+            "summary": f"{self.results}/metrics/{evaluation.scores}.json",
+            "reconstructions": f"{self.results}/reconstructions/{evaluation.reconstruction}",
+            "stimuli": f"{self.resources}/images/{evaluation.subject}.h5",
+        }
+
+
+def _located(place: tuple[Any, ...], message: str) -> str:
+    message = message.removeprefix("Value error, ")  # pydantic's, of errors raised in config.py
+    return f"{'.'.join(map(str, place))}: {message}" if place else message
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     raise TypeError(f"{type(value)} is not a setting")
-
-
-def _subjects(config: Config, scope: str, kind: str) -> list[tuple[str, str]]:
-    names = config.scopes[scope].subjects
-    pairs = {
-        "each": [(name, name) for name in names],
-        "first": [(names[0], names[0])],
-        "joint": [("+".join(names), name) for name in names],
-    }
-    if kind not in pairs:
-        raise UserError(f"{config.runs_table}: subjects {kind!r} is none of {', '.join(pairs)}")
-    return pairs[kind]
-
-
-def _windows(config: Config, scope: str, window: str) -> list[str]:
-    if window != "specialized":
-        return [window]
-    return [f"main{shift:+d}" for shift in sorted(config.scopes[scope].specialized_shifts)]
-
-
-def _check(config: Config, line: Any) -> None:
-    for column, known in (
-        ("run", config.runs),
-        ("test_set", config.test_sets),
-        ("metrics", config.metrics.sets),
-    ):
-        name = getattr(line, column)
-        if name not in known:
-            raise UserError(
-                f"{config.runs_table}: {line.item}: {column} {name!r} is not in the "
-                f"configuration, which has {', '.join(sorted(known))}"
-            )

@@ -15,13 +15,17 @@ Its rules are ``workflow/rules/decoders/<name>.smk``. `mean_image` is the smalle
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
+
+from boldvision.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -30,9 +34,22 @@ class SubjectData:
 
     name: str
     trials: Path
-    images: Path
+    images: Path | None = None
     bold: Path | None = None
     latents: Path | None = None
+
+    def need(self, what: Literal["images", "bold", "latents"]) -> Path:
+        """Path of `what`.
+
+        Raises
+        ------
+        UserError
+            It was not given.
+        """
+        path = getattr(self, what)
+        if path is None:
+            raise UserError(f"{self.name}: the decoder needs --{what}, which was not given; add it")
+        return path
 
 
 class Decoder(Protocol):
@@ -47,6 +64,11 @@ class Decoder(Protocol):
         `keys` seed what is random in each picture, so it does not depend on its batch.
         """
         ...
+
+
+def digest(*parts: object) -> str:
+    """Names what a killed job left: only a job with equal `parts` (JSON values) goes on from it."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def implementation(name: str):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import shutil
 from pathlib import Path
 
 import h5py
@@ -10,7 +12,7 @@ import numpy as np
 
 from boldvision import config
 from boldvision.cli import settings_from
-from boldvision.decoders.base import Decoder, implementation
+from boldvision.decoders.base import Decoder, digest, implementation
 from boldvision.decoders.train import add_data_arguments, run_settings, subject_data
 from boldvision.files import atomic, replace_folder
 from boldvision.trials.windows import AveragedWindows, Windows, load_windows
@@ -52,7 +54,8 @@ def reconstruct(
 def main(argv: list[str]) -> None:
     """Stage `reconstruct`: one file per test window in folder ``--out``.
 
-    Finished windows wait in ``<out>.partial`` until all are there, so a killed job goes on.
+    Finished windows wait in ``<out>.partial`` until all are there, so a killed job goes on, if the
+    model, the seed and all settings are the same.
     """
     parser = argparse.ArgumentParser(prog="boldvision reconstruct", description=__doc__)
     add_data_arguments(parser)
@@ -67,13 +70,16 @@ def main(argv: list[str]) -> None:
     decoder = implementation(run.decoder).load(
         run, generator, arguments.model, arguments.seed, best_device()
     )
-    partial = arguments.out.with_name(f"{arguments.out.name}.partial")
+    work = arguments.out.with_name(f"{arguments.out.name}.partial")
+    with (arguments.model / "model.safetensors").open("rb") as file:
+        model = hashlib.file_digest(file, "sha256").hexdigest()
+    partial = work / digest(settings, data.name, arguments.seed, model)
     for name, window in settings["windows"].items():
         target = partial / f"{name}.h5"
         if target.exists():
             continue
         windows = load_windows(
-            data.bold,
+            data.need("bold"),
             data.trials,
             config.Window(**window),
             run.split,
@@ -84,3 +90,4 @@ def main(argv: list[str]) -> None:
         reconstruct(decoder, windows, data.name, settings["batch_size"], target)
         print(f"{name}: {len(windows)} windows, {windows.dropped} dropped", flush=True)
     replace_folder(partial, arguments.out)
+    shutil.rmtree(work)

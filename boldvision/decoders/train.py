@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from boldvision import config
 from boldvision.cli import settings_from
-from boldvision.decoders.base import SubjectData, implementation
+from boldvision.decoders.base import SubjectData, digest, implementation
 from boldvision.files import replace_folder
 
 
@@ -56,7 +56,10 @@ def run_settings(settings: dict) -> tuple[config.Run, config.Generator | None]:
 
 
 def main(argv: list[str]) -> None:
-    """Stage `train`: writes folder ``--out``; its checkpoints lie in ``<out>.checkpoint``."""
+    """Stage `train`: writes folder ``--out``.
+
+    A killed job goes on from ``<out>.checkpoint``, if seed, subjects and all settings are the same.
+    """
     parser = argparse.ArgumentParser(prog="boldvision train", description=__doc__)
     add_data_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of the model")
@@ -75,7 +78,7 @@ def main(argv: list[str]) -> None:
         window=window,
         seed=arguments.seed,
         out=finished,
-        checkpoints=work / "state",
+        checkpoints=work / digest(settings, arguments.subjects, arguments.seed),
     )
     if os.environ.get("RANK", "0") == "0":
         replace_folder(finished, arguments.out)

@@ -23,6 +23,9 @@ BASELINE = 600.0
 RESPONSE_STD = 6.0
 """Raw units: 1 % signal change between images."""
 
+STEPS_PER_TR = 20
+"""Responses are computed in steps of TR / 20, so that an image lasts 3 s and not two samples."""
+
 HRF_LIBRARY = np.array(
     [
         [4.47, 19.76, 0.58, 5.87, 2.54],
@@ -57,7 +60,7 @@ def double_gamma(parameters: np.ndarray, t: np.ndarray) -> np.ndarray:
     return rise - gamma.pdf(t, undershoot / undershoot_width, scale=undershoot_width) / ratio
 
 
-def stimulus_response(parameters: np.ndarray, step_s: float = TR_S / 20) -> np.ndarray:
+def stimulus_response(parameters: np.ndarray, step_s: float = TR_S / STEPS_PER_TR) -> np.ndarray:
     """Response to a 3-s image, peak 1, sampled every `step_s` from onset to 32 s."""
     t = np.arange(0, 32, step_s)
     boxcar = np.ones(round(STIMULUS_S / step_s))
@@ -137,7 +140,7 @@ def run_response(onset_rows: np.ndarray, amplitude: np.ndarray, hrf: np.ndarray)
     impulses[onset_rows] = amplitude
     series = np.empty_like(impulses)
     for member in np.unique(hrf):
-        kernel = stimulus_response(HRF_LIBRARY[member], TR_S)
+        kernel = stimulus_response(HRF_LIBRARY[member])[::STEPS_PER_TR]
         series[:, hrf == member] = lfilter(kernel, 1, impulses[:, hrf == member], axis=0)
     return series
 

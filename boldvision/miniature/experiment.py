@@ -30,6 +30,11 @@ def experiment_design(design: Design, sessions: int, seed: int) -> dict[str, np.
         ``masterordering`` (1, trials) uint16, 1-based; ``subjectim`` (8, images) int32, 1-based;
         ``sharedix`` (1, shared) int32; ``basiccnt`` (3, sessions) uint16; ``stimpattern``
         (sessions, 12, 75) uint8.
+
+    Raises
+    ------
+    ValueError
+        Three showings of every image do not fill the sessions.
     """
     random = numpy_generator(seed, "experiment")
     n_images, n_shared = design.images_per_subject, design.shared_images
@@ -43,20 +48,16 @@ def experiment_design(design: Design, sessions: int, seed: int) -> dict[str, np.
         "masterordering": order[None].astype(np.uint16),
         "subjectim": np.hstack([np.tile(shared, (SUBJECTS, 1)), private]).astype(np.int32),
         "sharedix": shared[None].astype(np.int32),
-        "basiccnt": _novelty_counts(order, sessions),
+        "basiccnt": _counts_within_sessions(order, sessions),
         "stimpattern": _slots(sessions, random),
     }
 
 
-def _novelty_counts(order: np.ndarray, sessions: int) -> np.ndarray:
-    """Trials per session that show an image for the first, second and third time."""
-    seen: dict[int, int] = {}
-    repetition = np.zeros(len(order), int)
-    for trial, image in enumerate(order.tolist()):
-        repetition[trial] = seen.get(image, 0)
-        seen[image] = repetition[trial] + 1
-    per_session = repetition.reshape(sessions, -1)
-    return np.stack([(per_session == r).sum(1) for r in range(REPETITIONS)]).astype(np.uint16)
+def _counts_within_sessions(order: np.ndarray, sessions: int) -> np.ndarray:
+    """Images shown once, twice and three times within each session."""
+    times = [np.unique(shown, return_counts=True)[1] for shown in order.reshape(sessions, -1)]
+    counts = [[(n == k).sum() for n in times] for k in range(1, REPETITIONS + 1)]
+    return np.array(counts, np.uint16)
 
 
 def _slots(sessions: int, random: np.random.Generator) -> np.ndarray:

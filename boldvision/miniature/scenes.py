@@ -85,11 +85,12 @@ def render(scene: Scene, px: int, oversample: int = 4) -> np.ndarray:
     height = np.arange(side) / side
     sky = 1 / (1 + np.exp((height - scene.horizon) / 0.06))
     rows = scene.bottom + sky[:, None] * (scene.top - scene.bottom)
-    canvas = Image.fromarray(np.broadcast_to(np.uint8(255 * rows)[:, None], (side, side, 3)).copy())
+    background = (255 * rows).astype(np.uint8)[:, None]
+    canvas = Image.fromarray(np.broadcast_to(background, (side, side, 3)).copy())
     pen = ImageDraw.Draw(canvas)
     for kind, coordinates, brightness in OBJECTS[CATEGORIES[scene.category]]:
         points = np.reshape(coordinates, (-1, 2)) * scene.radius + scene.centre
-        fill = tuple(np.uint8(255 * np.clip(scene.colour * brightness, 0, 1)).tolist())
+        fill = tuple((255 * np.clip(scene.colour * brightness, 0, 1)).astype(np.uint8).tolist())
         getattr(pen, kind)([tuple(point) for point in points * side], fill=fill)
     return np.asarray(canvas.resize((px, px), Image.Resampling.BOX))
 

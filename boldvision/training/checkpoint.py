@@ -53,6 +53,7 @@ class Checkpoint:
     def _save_sharded(self, step: int) -> None:
         part = self.folder.with_name(f"{self.folder.name}.part")
         self.accelerator.save_state(str(part))
+        self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             (part / "step").write_text(str(step))
             replace_folder(part, self.folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import sys
 import time
@@ -15,6 +17,7 @@ from tqdm import tqdm
 from boldvision import config
 from boldvision.seeds import derive
 from boldvision.training.checkpoint import Checkpoint
+from boldvision.training.device import best_device
 from boldvision.training.schedule import learning_rate, micro_batches
 
 INTERRUPTED = 143
@@ -36,8 +39,8 @@ def optimize(
     settings: config.Training,
     seed: int,
     checkpoints: Path,
-) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """Minimize `objective` over the trained parameters of `model`.
+) -> dict[str, Any]:
+    """Minimize `objective` over the trained parameters of `model`, in place.
 
     One optimizer step sees the same global batch and the same noise on any number of devices.
 
@@ -55,23 +58,19 @@ def optimize(
 
     Returns
     -------
-    model : Module
-        Unwrapped.
-    record : dict
+    dict
         Loss curve and throughput, for ``training.json``.
     """
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
-        trained, lr=0.0, betas=settings.betas, weight_decay=settings.weight_decay
-    )
-    model, optimizer = accelerator.prepare(model, optimizer)
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        lr=0.0, betas=settings.betas, weight_decay=settings.weight_decay,
+    )  # fmt: skip
+    model, optimizer = accelerator.prepare(model.train(), optimizer)
     checkpoint = Checkpoint(checkpoints, accelerator, model, optimizer)
-    first = checkpoint.load()
-    pieces = _pieces(accelerator, settings)
+    first = logged = checkpoint.load()
     stop = _StopOnTerm()
     losses: list[dict[str, float]] = []
-    mean, started = torch.zeros((), device=accelerator.device), time.monotonic()
-    model.train()
+    total, started = torch.zeros((), device=accelerator.device), time.monotonic()
     bar = tqdm(
         range(first, settings.steps), initial=first, total=settings.steps, unit="step",
         mininterval=10, disable=not accelerator.is_main_process, file=sys.stderr,
@@ -81,29 +80,21 @@ def optimize(
         for group in optimizer.param_groups:
             group["lr"] = rate
         torch.manual_seed(derive(seed, "dropout", step, accelerator.process_index))
-        for rows in pieces:
-            with accelerator.accumulate(model):
-                loss = objective(model, step, rows)
-                accelerator.backward(loss)
-                if settings.gradient_clip is not None and accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(trained, settings.gradient_clip)
-                optimizer.step()
-                optimizer.zero_grad()
-            mean += loss.detach() / len(pieces)
+        total += _update(model, optimizer, objective, accelerator, settings, step)
         done = step + 1
         if done % settings.log_every == 0:
-            value = accelerator.reduce(mean, "mean").item() / settings.log_every
-            rate_s = (done - first) * settings.batch_size / (time.monotonic() - started)
+            value = accelerator.reduce(total, "mean").item() / (done - logged)
             losses.append({"step": done, "loss": value})
-            bar.set_postfix(loss=f"{value:.4f}", samples_per_s=f"{rate_s:.0f}")
-            mean.zero_()
+            bar.set_postfix(loss=f"{value:.4f}")
+            total, logged = torch.zeros_like(total), done
         stopping = stop.requested(accelerator)
         if stopping or done % settings.checkpoint_every == 0:
             checkpoint.save(done)
         if stopping:
             sys.exit(INTERRUPTED)
+    stop.release()
     seconds = time.monotonic() - started
-    record = {
+    return {
         "steps": settings.steps,
         "resumed_at": first,
         "losses": losses,
@@ -111,30 +102,76 @@ def optimize(
         "seconds": seconds,
         "processes": accelerator.num_processes,
     }
-    return accelerator.unwrap_model(model), record
 
 
-def make_accelerator(settings: config.Training) -> Accelerator:
-    """Accelerator with everything that matters taken from the configuration."""
-    from accelerate import PartialState
-    from accelerate.utils import DistributedDataParallelKwargs
-
-    processes = PartialState().num_processes
-    pieces = micro_batches(settings.batch_size, settings.device_batch_size, 0, processes)
-    return Accelerator(
-        mixed_precision=settings.precision,
-        gradient_accumulation_steps=len(pieces),
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-    )
-
-
-def _pieces(accelerator: Accelerator, settings: config.Training) -> list[slice]:
-    return micro_batches(
+def _update(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    objective: Objective,
+    accelerator: Accelerator,
+    settings: config.Training,
+    step: int,
+) -> torch.Tensor:
+    """One optimizer step; this process's mean loss."""
+    pieces = micro_batches(
         settings.batch_size,
         settings.device_batch_size,
         accelerator.process_index,
         accelerator.num_processes,
     )
+    losses = []
+    for rows in pieces:
+        with accelerator.accumulate(model):
+            loss = objective(model, step, rows)
+            accelerator.backward(loss)
+            if settings.gradient_clip is not None and accelerator.sync_gradients:
+                accelerator.clip_grad_norm_(model.parameters(), settings.gradient_clip)
+            optimizer.step()
+            optimizer.zero_grad()
+        losses.append(loss.detach())
+    return torch.stack(losses).mean()
+
+
+def make_accelerator(settings: config.Training) -> Accelerator:
+    """Accelerator with everything that matters taken from the configuration.
+
+    The launcher (torchrun or accelerate) says by WORLD_SIZE how many processes there are. One
+    process has no use for DeepSpeed, which divides state among processes.
+    """
+    from accelerate.utils import DeepSpeedPlugin, DistributedDataParallelKwargs
+
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    pieces = micro_batches(settings.batch_size, settings.device_batch_size, 0, processes)
+    plugin = None
+    if settings.deepspeed is not None and processes > 1:
+        plugin = DeepSpeedPlugin(hf_ds_config=deepspeed_config(settings, processes))
+    return Accelerator(
+        cpu=best_device() == "cpu",
+        mixed_precision=settings.precision if plugin is None else "no",
+        gradient_accumulation_steps=len(pieces),
+        deepspeed_plugin=plugin,
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+
+
+def deepspeed_config(settings: config.Training, processes: int) -> dict[str, Any]:
+    """File `settings.deepspeed`, completed by what the run decides.
+
+    Under DeepSpeed accelerate takes the batch from a DataLoader, which there is none of here, clips
+    no gradient, and turns networks but not their inputs to half precision: autocast does neither
+    more nor less than without DeepSpeed. This has been run on two CPU processes, never on GPUs.
+    """
+    pieces = micro_batches(settings.batch_size, settings.device_batch_size, 0, processes)
+    dtype = "float16" if settings.precision == "fp16" else "bfloat16"
+    return json.loads(Path(settings.deepspeed or "").read_text()) | {
+        "train_batch_size": settings.batch_size,
+        "train_micro_batch_size_per_gpu": pieces[0].stop - pieces[0].start,
+        "gradient_accumulation_steps": len(pieces),
+        "gradient_clipping": settings.gradient_clip or 0.0,
+        "torch_autocast": {"enabled": settings.precision != "no", "dtype": dtype},
+        "fp16": {"enabled": False},
+        "bf16": {"enabled": False},
+    }
 
 
 class _StopOnTerm:
@@ -142,10 +179,14 @@ class _StopOnTerm:
 
     def __init__(self) -> None:
         self._received = False
-        signal.signal(signal.SIGTERM, self._receive)
+        self._previous = signal.signal(signal.SIGTERM, self._receive)
 
     def _receive(self, signum, frame) -> None:
         self._received = True
+
+    def release(self) -> None:
+        """Let SIGTERM do what it did before."""
+        signal.signal(signal.SIGTERM, self._previous)
 
     def requested(self, accelerator: Accelerator) -> bool:
         if accelerator.num_processes == 1:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from boldvision.errors import UserError
 from boldvision.seeds import numpy_generator
 
 
@@ -62,12 +63,15 @@ def micro_batches(
 
     Raises
     ------
-    ValueError
+    UserError
         The batch cannot be shared equally.
     """
     share, remainder = divmod(batch_size, processes)
     if remainder:
-        raise ValueError(f"batch_size {batch_size} is not a multiple of {processes} processes")
+        raise UserError(
+            f"training.batch_size is {batch_size}; expected a multiple of the {processes} "
+            "processes that share it. Change it, or `gpus_per_job`."
+        )
     pieces = -(-share // device_batch_size)
     while share % pieces:
         pieces += 1

@@ -10,7 +10,11 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 ENVS = ROOT / "envs"
-CONDA_NAMES = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
+CONDA_NAMES = {
+    "pytorch": "torch",
+    "matplotlib-base": "matplotlib",
+    "huggingface_hub": "huggingface-hub",
+}
 IMPORT_NAMES = {"PIL": "pillow", "skimage": "scikit-image", "yaml": "pyyaml", "botocore": "boto3"}
 ROLES = {
     "signal": ["boldvision/nsd", "boldvision/signal", "boldvision/trials", "boldvision/miniature"],

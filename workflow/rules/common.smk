@@ -1,91 +1,39 @@
 from boldvision.errors import UserError
 from boldvision.fingerprint import fingerprint
-from boldvision.workflow import (
-    as_json,
-    evaluations,
-    load_config,
-    read_runs,
-    rows_for_script,
-    test_windows,
-)
+from boldvision.workflow import Plan, as_json, one_of
 from snakemake.exceptions import WorkflowError
 
 try:
-    CONFIG = load_config(config)
-    RUNS = read_runs(CONFIG.runs_table)
-    ITEMS = {
-        (scope, item): evaluations(CONFIG, RUNS, scope, item)
-        for scope in CONFIG.scopes
-        for item in RUNS["item"].unique()
-    }
+    PLAN = Plan(config)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-RESOURCES = f"resources/{CONFIG.dataset}"
-RESULTS = f"results/{CONFIG.dataset}"
+CONFIG = PLAN.config
+RESOURCES = PLAN.resources
+RESULTS = PLAN.results
 MODEL = "{run}/{subjects}/{window}/seed-{seed}"
+
+# In the miniature, every download is wrapped in a server of the simulated bucket on loopback.
+BUCKET_FOLDER = CONFIG.s3.serve or []
+RETRIES = 0 if CONFIG.s3.serve else 3
+
+# What the scripts of tables and figures are told about the data.
+DATA = {
+    "dataset": CONFIG.dataset,
+    "simulated": CONFIG.miniature is not None,
+}
+WINDOWS = {name: window.model_dump() for name, window in CONFIG.windows.items()}
 
 
 wildcard_constraints:
-    scope="|".join(CONFIG.scopes),
-    subject="|".join(CONFIG.subjects),
+    scope=one_of(CONFIG.scopes),
+    subject=one_of(CONFIG.subjects),
     session=r"\d\d",
     subjects=r"subj\d\d(\+subj\d\d)*",
     window=r"[a-z][a-z0-9_]*([+-]\d+)?",
     seed=r"\d+",
-    run="|".join(CONFIG.runs),
-    preprocessing="|".join(CONFIG.preprocessing),
-    generator="|".join(CONFIG.generators),
-    test_set="|".join(CONFIG.test_sets),
-    metrics="|".join(CONFIG.metrics.sets),
-
-
-def runs_of(decoder):
-    """Wildcard pattern: the runs of a decoder."""
-    return "|".join(name for name in CONFIG.runs if CONFIG.run(name).decoder == decoder)
-
-
-def bold_folder(run, subject):
-    """Folder of the clean series that a run uses."""
-    return f"{RESULTS}/bold/{CONFIG.run(run).preprocessing}/{subject}"
-
-
-def clean_series(run, subject):
-    """Clean series of all sessions of a subject."""
-    sessions = range(1, CONFIG.subjects[subject].sessions + 1)
-    return [
-        f"{bold_folder(run, subject)}/session{session:02d}.npy" for session in sessions
-    ]
-
-
-def training_series(wildcards):
-    """Clean series that a model is trained on."""
-    subjects = wildcards.subjects.split("+")
-    return [
-        file for subject in subjects for file in clean_series(wildcards.run, subject)
-    ]
-
-
-def of_training_subjects(pattern):
-    """Input function: one file of each subject that a model is trained on."""
-    return lambda wildcards: expand(pattern, subject=wildcards.subjects.split("+"))
-
-
-def run_settings(wildcards):
-    """A run's settings, its generator and its window, as JSON."""
-    run = CONFIG.run(wildcards.run)
-    generator = CONFIG.generators[run.generator] if hasattr(run, "generator") else None
-    return as_json(run=run, generator=generator, window=CONFIG.window(wildcards.window))
-
-
-def scores(scope, item):
-    """Scores, and their summaries, that a table or figure is made of."""
-    tails = [e.scores for e in ITEMS[scope, item]]
-    return expand(
-        f"{RESULTS}/metrics/{{tail}}.{{suffix}}", tail=tails, suffix=["parquet", "json"]
-    )
-
-
-def reconstructions(scope, item):
-    """Folders of reconstructions that a figure shows."""
-    return [f"{RESULTS}/reconstructions/{e.reconstruction}" for e in ITEMS[scope, item]]
+    run=one_of(CONFIG.runs),
+    preprocessing=one_of(CONFIG.preprocessing),
+    generator=one_of(CONFIG.generators),
+    test_set=one_of(CONFIG.test_sets),
+    metrics=one_of(CONFIG.metrics.sets),

@@ -1,32 +1,3 @@
-# In the miniature, every download is wrapped in a server of the simulated bucket on loopback.
-SERVED = CONFIG.s3.serve is not None
-BUCKET_FOLDER = CONFIG.s3.serve if SERVED else []
-
-
-def served(*prefixes):
-    """Beginning of a command that downloads keys with these prefixes."""
-    if not SERVED:
-        return ""
-    folder, bucket = CONFIG.s3.serve, CONFIG.s3.bucket
-    return f"python -m boldvision serve {folder} --bucket {bucket} --prefix {' '.join(prefixes)} --"
-
-
-def endpoint(wildcards):
-    """Where `serve` puts the address of its server."""
-    return "--endpoint {endpoint}" if SERVED else ""
-
-
-def fetch_settings(subject=None):
-    """What a download depends on, as JSON."""
-    return as_json(
-        s3=CONFIG.s3,
-        nsd_terms_accepted=CONFIG.nsd_terms_accepted,
-        raw=CONFIG.raw,
-        design=CONFIG.design,
-        subject=CONFIG.subjects[subject] if subject else None,
-    )
-
-
 rule download_experiment:
     """Design of the experiment and table of the stimuli."""
     input:
@@ -37,14 +8,16 @@ rule download_experiment:
         ledger=f"{RESOURCES}/ledger/experiment.tsv",
     log:
         f"logs/{CONFIG.dataset}/download_experiment.log",
-    retries: 0 if SERVED else 3
+    retries: RETRIES
+    conda:
+        "../../envs/signal.yaml"
     resources:
         downloads=1,
     params:
-        served=served("nsddata/experiments/"),
-        endpoint=endpoint,
-        root=RESOURCES,
-        settings=fetch_settings(),
+        served=PLAN.served("nsddata/experiments/"),
+        endpoint=PLAN.endpoint,
+        root=subpath(output.ledger, ancestor=2),
+        settings=PLAN.fetch_settings,
     shell:
         "{params.served} python -m boldvision fetch experiment --settings {params.settings:q}"
         " --root {params.root} --ledger {output.ledger} {params.endpoint} &> {log}"
@@ -64,17 +37,19 @@ rule download_subject:
         ledger=f"{RESOURCES}/ledger/{{subject}}/subject.tsv",
     log:
         f"logs/{CONFIG.dataset}/download_subject/{{subject}}.log",
-    retries: 0 if SERVED else 3
+    retries: RETRIES
+    conda:
+        "../../envs/signal.yaml"
     resources:
         downloads=1,
     params:
-        served=lambda wildcards: served(
-            f"nsddata/ppdata/{wildcards.subject}/",
-            f"nsddata_timeseries/ppdata/{wildcards.subject}/func1pt8mm/design/",
+        served=PLAN.served(
+            "nsddata/ppdata/{subject}/",
+            "nsddata_timeseries/ppdata/{subject}/func1pt8mm/design/",
         ),
-        endpoint=endpoint,
-        root=RESOURCES,
-        settings=lambda wildcards: fetch_settings(wildcards.subject),
+        endpoint=PLAN.endpoint,
+        root=subpath(output.ledger, ancestor=3),
+        settings=PLAN.fetch_settings,
     shell:
         "{params.served} python -m boldvision fetch subject --subject {wildcards.subject}"
         " --settings {params.settings:q} --root {params.root} --ledger {output.ledger}"
@@ -94,18 +69,19 @@ rule download_session:
         ledger=f"{RESOURCES}/ledger/{{subject}}/session{{session}}.tsv",
     log:
         f"logs/{CONFIG.dataset}/download_session/{{subject}}/session{{session}}.log",
-    retries: 0 if SERVED else 3
+    retries: RETRIES
+    conda:
+        "../../envs/signal.yaml"
     resources:
         downloads=1,
     params:
-        served=lambda wildcards: served(
-            f"nsddata_timeseries/ppdata/{wildcards.subject}/func1pt8mm/timeseries/"
-            f"timeseries_session{wildcards.session}"
+        served=PLAN.served(
+            "nsddata_timeseries/ppdata/{subject}/func1pt8mm/timeseries/timeseries_session{session}"
         ),
-        endpoint=endpoint,
-        root=RESOURCES,
+        endpoint=PLAN.endpoint,
+        root=subpath(output.ledger, ancestor=3),
         session=lambda wildcards: int(wildcards.session),
-        settings=lambda wildcards: fetch_settings(wildcards.subject),
+        settings=PLAN.fetch_settings,
     shell:
         "{params.served} python -m boldvision fetch session --subject {wildcards.subject}"
         " --session {params.session} --out {output.series} --settings {params.settings:q}"
@@ -122,14 +98,16 @@ rule download_images:
         ledger=f"{RESOURCES}/ledger/{{subject}}/images.tsv",
     log:
         f"logs/{CONFIG.dataset}/download_images/{{subject}}.log",
-    retries: 0 if SERVED else 3
+    retries: RETRIES
+    conda:
+        "../../envs/signal.yaml"
     resources:
         downloads=1,
     params:
-        served=served("nsddata_stimuli/"),
-        endpoint=endpoint,
-        root=RESOURCES,
-        settings=lambda wildcards: fetch_settings(wildcards.subject),
+        served=PLAN.served("nsddata_stimuli/"),
+        endpoint=PLAN.endpoint,
+        root=subpath(output.ledger, ancestor=3),
+        settings=PLAN.fetch_settings,
     shell:
         "{params.served} python -m boldvision fetch images --subject {wildcards.subject}"
         " --settings {params.settings:q} --root {params.root} --ledger {output.ledger}"

@@ -1,12 +1,11 @@
-PRETRAINED = [n for n in CONFIG.metrics.networks.values() if n.weights == "pretrained"]
-
-
 rule fetch_weights:
     """Networks of the metrics, fetched and checked once: compute nodes can be offline."""
     output:
         f"{CONFIG.metrics.weights_folder}/weights.tsv",
     log:
         "logs/fetch_weights.log",
+    conda:
+        "../../envs/evaluate.yaml"
     resources:
         downloads=1,
     params:
@@ -28,6 +27,8 @@ rule evaluate:
         f"logs/{CONFIG.dataset}/evaluate/{MODEL}/{{subject}}/{{test_set}}.{{metrics}}.log",
     benchmark:
         f"benchmarks/{CONFIG.dataset}/evaluate/{MODEL}/{{subject}}/{{test_set}}.{{metrics}}.tsv"
+    conda:
+        "../../envs/evaluate.yaml"
     resources:
         gpu=CONFIG.gpus_per_job,
     params:

@@ -1,20 +1,12 @@
-WINDOWS = {name: window.model_dump() for name, window in CONFIG.windows.items()}
-
-
-def first_subject(pattern):
-    """Input function: a file of the first subject of the scope."""
-    return lambda wildcards: expand(
-        pattern, subject=CONFIG.scopes[wildcards.scope].subjects[0]
-    )
-
-
 rule make_figure_4:
     """Reconstructions over seven shifts of the window, General and Specialized."""
     input:
-        item_scores("figure_4"),
-        pictures=lambda wildcards: reconstructions(wildcards.scope, "figure_4"),
-        trials=first_subject(f"{RESULTS}/trials/{{subject}}.parquet"),
-        stimuli=first_subject(f"{RESOURCES}/images/{{subject}}.h5"),
+        PLAN.scores("figure_4"),
+        pictures=PLAN.pictures("figure_4"),
+        trials=expand(
+            f"{RESULTS}/trials/{{subject}}.parquet", subject=PLAN.first_subject
+        ),
+        stimuli=expand(f"{RESOURCES}/images/{{subject}}.h5", subject=PLAN.first_subject),
     output:
         pdf=f"{RESULTS}/{{scope}}/figures/figure_4.pdf",
         png=report(
@@ -25,12 +17,13 @@ rule make_figure_4:
         ),
     log:
         f"logs/{CONFIG.dataset}/{{scope}}/figure_4.log",
+    conda:
+        "../../envs/report.yaml"
     params:
+        **DATA,
         **CONFIG.figures["figure_4"],
-        rows=item_rows("figure_4"),
+        rows=PLAN.rows("figure_4"),
         windows=WINDOWS,
-        dataset=CONFIG.dataset,
-        simulated=SIMULATED,
         code=fingerprint("boldvision.report"),
     script:
         "../scripts/figure_4.py"
@@ -39,7 +32,7 @@ rule make_figure_4:
 rule make_figure_5:
     """Scores over sixteen shifts of the window, General and Specialized."""
     input:
-        item_scores("figure_5"),
+        PLAN.scores("figure_5"),
     output:
         pdf=f"{RESULTS}/{{scope}}/figures/figure_5.pdf",
         png=report(
@@ -50,12 +43,13 @@ rule make_figure_5:
         ),
     log:
         f"logs/{CONFIG.dataset}/{{scope}}/figure_5.log",
+    conda:
+        "../../envs/report.yaml"
     params:
+        **DATA,
         **CONFIG.figures["figure_5"],
-        rows=item_rows("figure_5"),
+        rows=PLAN.rows("figure_5"),
         windows=WINDOWS,
-        dataset=CONFIG.dataset,
-        simulated=SIMULATED,
         code=fingerprint("boldvision.report"),
     script:
         "../scripts/figure_5.py"
@@ -64,7 +58,7 @@ rule make_figure_5:
 rule make_temporal_generalization:
     """Scores of every trained window on every test window."""
     input:
-        item_scores("temporal_generalization"),
+        PLAN.scores("temporal_generalization"),
     output:
         pdf=f"{RESULTS}/{{scope}}/figures/temporal_generalization.pdf",
         png=report(
@@ -75,12 +69,13 @@ rule make_temporal_generalization:
         ),
     log:
         f"logs/{CONFIG.dataset}/{{scope}}/temporal_generalization.log",
+    conda:
+        "../../envs/report.yaml"
     params:
+        **DATA,
         **CONFIG.figures["temporal_generalization"],
-        rows=item_rows("temporal_generalization"),
+        rows=PLAN.rows("temporal_generalization"),
         windows=WINDOWS,
-        dataset=CONFIG.dataset,
-        simulated=SIMULATED,
         code=fingerprint("boldvision.report"),
     script:
         "../scripts/temporal_generalization.py"

@@ -1,17 +1,41 @@
+rule download_generator:
+    """Networks of a published generator, at a pinned revision."""
+    output:
+        directory("{folder}"),
+    log:
+        "logs/download_generator/{folder}.log",
+    wildcard_constraints:
+        folder=one_of(PLAN.fetched_generators),
+    retries: 3
+    conda:
+        "../../envs/train.yaml"
+    resources:
+        downloads=1,
+    params:
+        repository=lambda wildcards: PLAN.fetched_generators[
+            wildcards.folder
+        ].repository,
+        revision=lambda wildcards: PLAN.fetched_generators[wildcards.folder].revision,
+    shell:
+        "python -m boldvision generator --repository {params.repository}"
+        " --revision {params.revision} --out {output} &> {log}"
+
+
 rule encode_latents:
     """VAE posteriors of a subject's images, once for all runs."""
     input:
         images=rules.download_images.output.images,
+        generator=PLAN.fetched_generator,
     output:
         f"{RESULTS}/latents/{{generator}}/{{subject}}.h5",
     log:
         f"logs/{CONFIG.dataset}/encode_latents/{{generator}}/{{subject}}.log",
+    conda:
+        "../../envs/train.yaml"
     resources:
         gpu=CONFIG.gpus_per_job,
     params:
-        settings=lambda wildcards: as_json(
-            **CONFIG.generators[wildcards.generator].model_dump(mode="json")
-        ),
+        settings=lambda wildcards: as_json(**PLAN.generator(wildcards).model_dump()),
         code=fingerprint(
             "boldvision.generators.latents", "boldvision.generators.images"
         ),

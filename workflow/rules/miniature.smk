@@ -5,6 +5,8 @@ rule miniature_bucket:
         truth=directory(f"{RESOURCES}/truth"),
     log:
         f"logs/{CONFIG.dataset}/miniature_bucket.log",
+    conda:
+        "../../envs/signal.yaml"
     params:
         settings=as_json(
             miniature=CONFIG.miniature, subjects=CONFIG.subjects, design=CONFIG.design
@@ -21,6 +23,8 @@ rule pretrain_generator:
         directory("resources/generators/tiny"),
     log:
         "logs/pretrain_generator.log",
+    conda:
+        "../../envs/train.yaml"
     threads: 2
     params:
         settings=(

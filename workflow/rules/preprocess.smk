@@ -6,6 +6,8 @@ rule select_voxels:
         f"{RESULTS}/voxels/{{subject}}.npz",
     log:
         f"logs/{CONFIG.dataset}/select_voxels/{{subject}}.log",
+    conda:
+        "../../envs/signal.yaml"
     params:
         settings=lambda wildcards: as_json(subject=CONFIG.subjects[wildcards.subject]),
         code=fingerprint("boldvision.signal", "boldvision.nsd.roi"),
@@ -26,6 +28,8 @@ rule prepare_session:
         f"logs/{CONFIG.dataset}/prepare_session/{{preprocessing}}/{{subject}}/session{{session}}.log",
     benchmark:
         f"benchmarks/{CONFIG.dataset}/prepare_session/{{preprocessing}}/{{subject}}/session{{session}}.tsv"
+    conda:
+        "../../envs/signal.yaml"
     resources:
         mem_mb=1000,
     params:

@@ -1,8 +1,8 @@
 rule make_scorecard:
     """Ours, published, difference and interval of every number of tables 1 and 6."""
     input:
-        item_scores("table_1"),
-        item_scores("table_6"),
+        PLAN.scores("table_1"),
+        PLAN.scores("table_6"),
     output:
         csv=f"{RESULTS}/{{scope}}/scorecard.csv",
         html=report(
@@ -13,10 +13,11 @@ rule make_scorecard:
         ),
     log:
         f"logs/{CONFIG.dataset}/{{scope}}/scorecard.log",
+    conda:
+        "../../envs/report.yaml"
     params:
-        rows=item_rows("table_6"),
-        dataset=CONFIG.dataset,
-        simulated=SIMULATED,
+        **DATA,
+        rows=PLAN.rows("table_6"),
         seed=CONFIG.seed,
         code=fingerprint("boldvision.report"),
     script:
@@ -26,25 +27,25 @@ rule make_scorecard:
 rule check_known_answer:
     """The miniature's answer is known: decoding works where it can and fails where it must."""
     input:
-        item_scores("table_1"),
-        item_scores("figure_5"),
-        pictures=lambda wildcards: reconstructions(wildcards.scope, "table_1"),
-        stimuli=lambda wildcards: expand(
-            f"{RESOURCES}/images/{{subject}}.h5",
-            subject=CONFIG.scopes[wildcards.scope].subjects,
-        ),
+        PLAN.scores("table_1"),
+        PLAN.scores("figure_5"),
+        pictures=PLAN.pictures("table_1"),
+        stimuli=expand(f"{RESOURCES}/images/{{subject}}.h5", subject=PLAN.subjects),
         truth=f"{RESOURCES}/truth",
     output:
-        f"{RESULTS}/{{scope}}/known_answer.json",
+        report(
+            f"{RESULTS}/{{scope}}/known_answer.json",
+            caption="../report/known_answer.rst",
+            category="Summary",
+            labels={"item": "Known answer", "scope": "{scope}"},
+        ),
     log:
         f"logs/{CONFIG.dataset}/{{scope}}/known_answer.log",
+    conda:
+        "../../envs/report.yaml"
     params:
-        rows=lambda wildcards: [
-            row
-            for row in rows_for_script(CONFIG, ITEMS[wildcards.scope, "table_1"])
-            if row["run"] == "dynadiff"
-        ],
-        curve_rows=item_rows("figure_5"),
+        rows=PLAN.rows("table_1", run="dynadiff"),
+        curve_rows=PLAN.rows("figure_5"),
         windows=WINDOWS,
         code=fingerprint("boldvision.report"),
     script:

@@ -1,20 +1,7 @@
-def item_rows(item):
-    """Params function: the evaluations of an item, for its script."""
-    return lambda wildcards: rows_for_script(CONFIG, ITEMS[wildcards.scope, item])
-
-
-def item_scores(item):
-    """Input function: the scores of an item."""
-    return lambda wildcards: scores(wildcards.scope, item)
-
-
-SIMULATED = CONFIG.miniature is not None
-
-
 rule make_table_1:
     """Decoders compared, mean over subjects."""
     input:
-        item_scores("table_1"),
+        PLAN.scores("table_1"),
     output:
         csv=report(
             f"{RESULTS}/{{scope}}/tables/table_1.csv",
@@ -26,10 +13,11 @@ rule make_table_1:
         tex=f"{RESULTS}/{{scope}}/tables/table_1.tex",
     log:
         f"logs/{CONFIG.dataset}/{{scope}}/table_1.log",
+    conda:
+        "../../envs/report.yaml"
     params:
-        rows=item_rows("table_1"),
-        dataset=CONFIG.dataset,
-        simulated=SIMULATED,
+        **DATA,
+        rows=PLAN.rows("table_1"),
         code=fingerprint("boldvision.report"),
     script:
         "../scripts/table_1.py"
@@ -38,7 +26,7 @@ rule make_table_1:
 rule make_table_6:
     """Decoders compared, per subject."""
     input:
-        item_scores("table_6"),
+        PLAN.scores("table_6"),
     output:
         csv=report(
             f"{RESULTS}/{{scope}}/tables/table_6.csv",
@@ -50,10 +38,11 @@ rule make_table_6:
         tex=f"{RESULTS}/{{scope}}/tables/table_6.tex",
     log:
         f"logs/{CONFIG.dataset}/{{scope}}/table_6.log",
+    conda:
+        "../../envs/report.yaml"
     params:
-        rows=item_rows("table_6"),
-        dataset=CONFIG.dataset,
-        simulated=SIMULATED,
+        **DATA,
+        rows=PLAN.rows("table_6"),
         code=fingerprint("boldvision.report"),
     script:
         "../scripts/table_6.py"

@@ -1,67 +1,54 @@
-TABLES = ["table_1", "table_6"]
-FIGURES = ["figure_4", "figure_5", "temporal_generalization"]
-
-
-def table(name, scope):
-    """Files of a table."""
-    return expand(
-        f"{RESULTS}/{scope}/tables/{name}.{{suffix}}", suffix=["csv", "md", "tex"]
-    )
-
-
-def figure(name, scope):
-    """Files of a figure."""
-    return expand(f"{RESULTS}/{scope}/figures/{name}.{{suffix}}", suffix=["pdf", "png"])
-
-
-def everything(scope):
-    """All items of a scope; in the miniature, its known answer as well."""
-    return [
-        *[file for name in TABLES for file in table(name, scope)],
-        *[file for name in FIGURES for file in figure(name, scope)],
-        *expand(f"{RESULTS}/{scope}/scorecard.{{suffix}}", suffix=["csv", "html"]),
-        *([f"{RESULTS}/{scope}/known_answer.json"] if CONFIG.miniature else []),
-    ]
-
-
 rule paper:
     """Everything, for all subjects and shifts of the paper."""
     input:
-        everything("paper"),
+        PLAN.everything("paper"),
     localrule: True
 
 
 rule table_1:
+    """Table 1, in the configuration's own scope."""
     input:
-        table("table_1", CONFIG.scope),
+        PLAN.table("table_1", CONFIG.scope),
     localrule: True
 
 
 rule table_6:
+    """Table 6, in the configuration's own scope."""
     input:
-        table("table_6", CONFIG.scope),
+        PLAN.table("table_6", CONFIG.scope),
     localrule: True
 
 
 rule figure_4:
+    """Figure 4, in the configuration's own scope."""
     input:
-        figure("figure_4", CONFIG.scope),
+        PLAN.figure("figure_4", CONFIG.scope),
     localrule: True
 
 
 rule figure_5:
+    """Figure 5, in the configuration's own scope."""
     input:
-        figure("figure_5", CONFIG.scope),
+        PLAN.figure("figure_5", CONFIG.scope),
     localrule: True
 
 
 rule temporal_generalization:
+    """The matrix of training and test windows, in the configuration's own scope."""
     input:
-        figure("temporal_generalization", CONFIG.scope),
+        PLAN.figure("temporal_generalization", CONFIG.scope),
     localrule: True
 
 
 rule scorecard:
+    """Ours and published side by side, in the configuration's own scope."""
     input:
-        expand(f"{RESULTS}/{CONFIG.scope}/scorecard.{{suffix}}", suffix=["csv", "html"]),
+        PLAN.scorecard(CONFIG.scope),
+    localrule: True
+
+
+rule known_answer:
+    """The check of the miniature's known answer; real data have none."""
+    input:
+        PLAN.known_answer(CONFIG.scope),
     localrule: True

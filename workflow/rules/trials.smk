@@ -7,6 +7,8 @@ rule list_trials:
         f"{RESULTS}/trials/{{subject}}.parquet",
     log:
         f"logs/{CONFIG.dataset}/list_trials/{{subject}}.log",
+    conda:
+        "../../envs/signal.yaml"
     params:
         settings=lambda wildcards: as_json(
             subject=CONFIG.subjects[wildcards.subject],

@@ -71,8 +71,8 @@ class BrainModule(nn.Module):
         self.block = nn.Sequential(nn.LayerNorm(hidden), nn.GELU(), nn.Dropout(settings.dropout))
         self.merge_time = nn.Linear(n_tr, 1)
         self.output = nn.Linear(hidden, tokens * width)
-        for subject, layer in self.subject_layers.items():
-            nn.init.normal_(layer.weight, std=voxels[subject] ** -0.5)
+        for subject, n in voxels.items():
+            nn.init.normal_(self.subject_layers[subject].get_parameter("weight"), std=n**-0.5)
 
     def forward(self, groups: list[tuple[str, torch.Tensor]]) -> torch.Tensor:
         """Condition tokens [B, tokens, width] of windows grouped by subject, in that order.

@@ -39,15 +39,15 @@ def train(
     accelerator = make_accelerator(run.training)
     frozen = load_generator(generator).to(accelerator.device)
     windows = {
-        subject.name: load_windows(subject.bold, subject.trials, window, run.split, "train")
+        subject.name: load_windows(subject.need("bold"), subject.trials, window, run.split, "train")
         for subject in data
     }
-    latents = {subject.name: LatentCache(subject.latents) for subject in data}
+    latents = {subject.name: LatentCache(subject.need("latents")) for subject in data}
     voxels = {name: subject_windows.n_voxels for name, subject_windows in windows.items()}
     torch.manual_seed(seed)
     model = Dynadiff(voxels, window.n_tr, frozen, run)
     objective = DiffusionObjective(windows, latents, frozen, run.training, seed, accelerator.device)
-    model, record = optimize(model, objective, accelerator, run.training, seed, checkpoints)
+    record = optimize(model, objective, accelerator, run.training, seed, checkpoints)
     if accelerator.is_main_process:
         trained = {name: value.cpu().contiguous() for name, value in model.trained().items()}
         save_file(trained, out / "model.safetensors")
@@ -105,18 +105,18 @@ def load(
     Raises
     ------
     UserError
-        The file does not hold the parameters that the settings ask for.
+        The file does not hold the parameters, of the sizes, that the settings ask for.
     """
     record: dict[str, Any] = json.loads((folder / "training.json").read_text())
     frozen = load_generator(generator).to(device)
     model = Dynadiff(record["voxels"], record["n_tr"], frozen, run)
     saved = load_file(folder / "model.safetensors")
-    expected = set(model.trained())
-    if set(saved) != expected:
+    expected = {(name, value.shape) for name, value in model.trained().items()}
+    if other := expected ^ {(name, value.shape) for name, value in saved.items()}:
         raise UserError(
             f"{folder / 'model.safetensors'}: expected {len(expected)} parameters as the settings "
-            f"of the run say, found {len(saved)}, {len(expected ^ set(saved))} of other names. "
-            "Train the run again."
+            f"of the run say, found {len(saved)}; names or shapes differ, as of "
+            f"{min(name for name, _ in other)}. Train the run again."
         )
     model.load_state_dict(saved, strict=False)
     return DynadiffDecoder(model, frozen, run, seed, device)

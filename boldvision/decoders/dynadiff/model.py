@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -10,6 +11,9 @@ from torch import nn
 from boldvision import config
 from boldvision.decoders.dynadiff.brain_module import BrainModule
 from boldvision.generators.base import Generator
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
 
 CROSS_ATTENTION = ["attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0"]
 
@@ -73,7 +77,7 @@ class Dynadiff(nn.Module):
         }
 
 
-def add_lora(unet: nn.Module, settings: config.Lora) -> None:
+def add_lora(unet: UNet2DConditionModel, settings: config.Lora) -> None:
     """Add low-rank adapters (Hu et al. 2022) to every cross-attention projection of `unet`."""
     from peft import LoraConfig
 

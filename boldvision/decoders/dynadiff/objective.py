@@ -57,7 +57,8 @@ class DiffusionObjective:
         self.ends = np.cumsum([len(windows[subject]) for subject in self.subjects])
         self.rows = {s: latents[s].rows(windows[s].trials["image_id"].to_numpy()) for s in windows}
         self.batches = ShuffledBatches(int(self.ends[-1]), settings.batch_size, seed)
-        self._step, self._random = -1, {}
+        self._step = -1
+        self._random: dict[str, torch.Tensor] = {}
 
     def __call__(self, model: torch.nn.Module, step: int, rows: slice) -> torch.Tensor:
         """Mean loss over `rows` of the global batch of `step`."""
@@ -72,9 +73,8 @@ class DiffusionObjective:
         )
         dropped = random["drop"] < self.settings.condition_dropout
         noisy = self.scheduler.add_noise(clean, noise, t)
-        to = {"device": self.device, "non_blocking": True}
-        predicted = model(groups, noisy.to(**to), t.to(**to), dropped.to(**to))
-        return (predicted.float() - noise.to(**to)).square().mean()
+        predicted = model(groups, *map(self._move, (noisy, t, dropped)))
+        return (predicted.float() - self._move(noise)).square().mean()
 
     def _read(self, samples: np.ndarray):
         """Windows by subject, and the posterior's mean and std, of sorted sample indices."""
@@ -84,11 +84,14 @@ class DiffusionObjective:
         for k in np.unique(of).tolist():
             subject, local = self.subjects[k], samples[of == k] - starts[k]
             bold = torch.from_numpy(self.windows[subject][local])
-            groups.append((subject, bold.to(self.device, non_blocking=True)))
+            groups.append((subject, self._move(bold)))
             rows, cache = self.rows[subject][local], self.latents[subject]
             means.append(torch.from_numpy(cache.mean[rows]).float())
             stds.append(torch.from_numpy(cache.logvar[rows]).float().mul(0.5).exp())
         return groups, torch.cat(means), torch.cat(stds)
+
+    def _move(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self.device, non_blocking=True)
 
     def _draw(self, step: int) -> dict[str, torch.Tensor]:
         """Random numbers of a step's global batch; drawn once, used by all its pieces."""

@@ -31,7 +31,7 @@ def train(
     for subject in data:
         trials = pd.read_parquet(subject.trials)
         ids = trials.loc[trials[f"split_{run.split}"] == "train", "image_id"]
-        images = ImageStack(subject.images)
+        images = ImageStack(subject.need("images"))
         for image_id, repetitions in ids.value_counts(sort=False).sort_index().items():
             picture = to_tensor(images.read(np.array([image_id])), run.image_px)[0]
             total += repetitions * picture.double()

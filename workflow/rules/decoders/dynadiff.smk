@@ -1,13 +1,16 @@
 rule dynadiff_train:
     """Train brain module and adapters jointly; checkpoints lie beside the output."""
     input:
-        series=training_series,
-        trials=of_training_subjects(f"{RESULTS}/trials/{{subject}}.parquet"),
-        latents=lambda wildcards: expand(
-            f"{RESULTS}/latents/{{generator}}/{{subject}}.h5",
-            generator=CONFIG.run(wildcards.run).generator,
-            subject=wildcards.subjects.split("+"),
+        series=PLAN.series,
+        trials=expand(
+            f"{RESULTS}/trials/{{subject}}.parquet", subject=PLAN.trained_subjects
         ),
+        latents=expand(
+            f"{RESULTS}/latents/{{generator}}/{{subject}}.h5",
+            generator=lambda wildcards: PLAN.runs[wildcards.run].generator,
+            subject=PLAN.trained_subjects,
+        ),
+        generator=PLAN.fetched_generator,
     output:
         model=f"{RESULTS}/models/{MODEL}/model.safetensors",
         record=f"{RESULTS}/models/{MODEL}/training.json",
@@ -16,18 +19,17 @@ rule dynadiff_train:
     benchmark:
         f"benchmarks/{CONFIG.dataset}/dynadiff_train/{MODEL}.tsv"
     wildcard_constraints:
-        run=runs_of("dynadiff"),
+        run=PLAN.runs_of("dynadiff"),
+    conda:
+        "../../../envs/train.yaml"
     resources:
         gpu=CONFIG.gpus_per_job,
     params:
         out=subpath(output.model, parent=True),
-        subjects=lambda wildcards: wildcards.subjects.split("+"),
-        bold=lambda wildcards: [
-            bold_folder(wildcards.run, subject)
-            for subject in wildcards.subjects.split("+")
-        ],
-        precision=lambda wildcards: CONFIG.run(wildcards.run).training.precision,
-        settings=run_settings,
+        subjects=PLAN.trained_subjects,
+        bold=PLAN.bold,
+        launch=PLAN.launch_options,
+        settings=PLAN.run_settings,
         code=fingerprint(
             "boldvision.decoders.dynadiff",
             "boldvision.training",
@@ -35,6 +37,6 @@ rule dynadiff_train:
         ),
     shell:
         "python -m boldvision gpu --gpus {resources.gpu} --accelerate"
-        " --precision {params.precision} -- -m boldvision train --settings {params.settings:q}"
+        " {params.launch:q} -- -m boldvision train --settings {params.settings:q}"
         " --subjects {params.subjects} --bold {params.bold} --trials {input.trials}"
         " --latents {input.latents} --seed {wildcards.seed} --out {params.out} &> {log}"

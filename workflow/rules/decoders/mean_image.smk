@@ -1,19 +1,25 @@
 rule mean_image_train:
     """The mean training image: what a decoder that ignores BOLD can do."""
     input:
-        trials=of_training_subjects(f"{RESULTS}/trials/{{subject}}.parquet"),
-        images=of_training_subjects(f"{RESOURCES}/images/{{subject}}.h5"),
+        trials=expand(
+            f"{RESULTS}/trials/{{subject}}.parquet", subject=PLAN.trained_subjects
+        ),
+        images=expand(
+            f"{RESOURCES}/images/{{subject}}.h5", subject=PLAN.trained_subjects
+        ),
     output:
         model=f"{RESULTS}/models/{MODEL}/model.safetensors",
         record=f"{RESULTS}/models/{MODEL}/training.json",
     log:
         f"logs/{CONFIG.dataset}/mean_image_train/{MODEL}.log",
     wildcard_constraints:
-        run=runs_of("mean_image"),
+        run=PLAN.runs_of("mean_image"),
+    conda:
+        "../../../envs/train.yaml"
     params:
         out=subpath(output.model, parent=True),
-        subjects=lambda wildcards: wildcards.subjects.split("+"),
-        settings=run_settings,
+        subjects=PLAN.trained_subjects,
+        settings=PLAN.run_settings,
         code=fingerprint("boldvision.decoders.mean_image"),
     shell:
         "python -m boldvision train --settings {params.settings:q} --subjects {params.subjects}"

@@ -1,0 +1,120 @@
+"""The runs table: which models, test sets and metrics each table and figure is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from boldvision.config import Config
+from boldvision.errors import UserError
+
+COLUMNS = ["item", "row", "run", "subjects", "window", "test_set", "metrics"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One line of the runs table for one subject: a model, a test set and its metrics."""
+
+    row: str
+    run: str
+    subjects: str
+    subject: str
+    window: str
+    seed: int
+    test_set: str
+    metrics: str
+
+    @property
+    def model(self) -> str:
+        """Path of the model below ``models/``."""
+        return f"{self.run}/{self.subjects}/{self.window}/seed-{self.seed}"
+
+    @property
+    def reconstruction(self) -> str:
+        """Path of the folder of pictures below ``reconstructions/``."""
+        return f"{self.model}/{self.subject}/{self.test_set}"
+
+    @property
+    def scores(self) -> str:
+        """Path of the scores below ``metrics/``, without suffix."""
+        return f"{self.reconstruction}.{self.metrics}"
+
+
+def read_runs(path: str | Path) -> pd.DataFrame:
+    """Read the runs table: the paper as data.
+
+    Raises
+    ------
+    UserError
+        The file is missing or has other columns.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file; `runs_table` names the table of runs")
+    table = pd.read_csv(path, sep="\t", dtype=str, comment="#")
+    if list(table.columns) != COLUMNS:
+        raise UserError(f"{path}: expected columns {COLUMNS}, found {list(table.columns)}")
+    return table
+
+
+def evaluations(config: Config, runs: pd.DataFrame, scope: str, item: str) -> list[Evaluation]:
+    """Evaluations of a table or figure in a scope, in the order of the runs table.
+
+    `subjects` is ``each`` (one model per subject), ``first`` (of the scope) or ``joint`` (one model
+    of all); `window` is a window's name or ``specialized``: one model for each of the scope's
+    shifts of ``main``.
+
+    Raises
+    ------
+    UserError
+        A name of the runs table is not in the configuration.
+    """
+    found = []
+    for line in runs[runs["item"] == item].itertuples(index=False):
+        _check(config, line)
+        rest = {"seed": config.seed, "test_set": line.test_set, "metrics": line.metrics}
+        found += [
+            Evaluation(line.row, line.run, subjects, subject, window, **rest)
+            for subjects, subject in _subjects(config, scope, line.subjects)
+            for window in _windows(config, scope, line.window)
+        ]
+    return found
+
+
+def _subjects(config: Config, scope: str, kind: str) -> list[tuple[str, str]]:
+    names = config.scopes[scope].subjects
+    pairs = {
+        "each": [(name, name) for name in names],
+        "first": [(names[0], names[0])],
+        "joint": [("+".join(names), name) for name in names],
+    }
+    if kind not in pairs:
+        raise UserError(f"{config.runs_table}: subjects {kind!r} is none of {', '.join(pairs)}")
+    return pairs[kind]
+
+
+def _windows(config: Config, scope: str, window: str) -> list[str]:
+    if window != "specialized":
+        return [window]
+    return [f"main{shift:+d}" for shift in sorted(config.scopes[scope].specialized_shifts)]
+
+
+def _check(config: Config, line: Any) -> None:
+    for column, known in (
+        ("run", config.runs),
+        ("test_set", config.test_sets),
+        ("metrics", config.metrics.sets),
+    ):
+        name = getattr(line, column)
+        if name not in known:
+            raise UserError(
+                f"{config.runs_table}: {line.item}: {column} {name!r} is not in the "
+                f"configuration, which has {', '.join(sorted(known))}"
+            )
+    if line.window != "specialized":
+        try:
+            config.window(line.window)
+        except ValueError as error:
+            raise UserError(f"{config.runs_table}: {line.item}: {error}") from None

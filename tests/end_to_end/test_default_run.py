@@ -1,0 +1,101 @@
+"""The default workflow, in place: what `make demo` has made is not made again."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OUT = ROOT / "results" / "miniature" / "demo"
+ITEMS = {
+    "tables": [f"table_{n}.{kind}" for n in (1, 6) for kind in ("csv", "md", "tex")],
+    "figures": [
+        f"{name}.{kind}"
+        for name in ("figure_4", "figure_5", "temporal_generalization")
+        for kind in ("pdf", "png")
+    ],
+    ".": ["scorecard.csv", "scorecard.html", "known_answer.json"],
+}
+FILES = [OUT / folder / name for folder, names in ITEMS.items() for name in names]
+
+
+def snakemake(*arguments):
+    """Run Snakemake in the checkout and return what it printed."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments],
+        cwd=ROOT,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def jobs(printed):
+    """Number of jobs of each rule."""
+    table = printed.split("Job stats:")[1].split("\n\n")[0]
+    return {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def finished():
+    """Run what is missing."""
+    snakemake("--cores", "all", "--rerun-incomplete")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_file_is_there(file):
+    assert file.stat().st_size > 100
+
+
+def test_known_answer_comes_out():
+    record = json.loads((OUT / "known_answer.json").read_text())
+    assert record["passed"]
+    assert len(record["findings"]) >= 4
+    assert all(finding["passed"] for finding in record["findings"])
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if "table" in f.name or "score" in f.name])
+def test_simulated_numbers_say_so(file):
+    text = file.read_text()
+    assert "miniature" in text
+    assert "not comparable" in text.lower()
+
+
+def test_second_run_does_nothing():
+    assert "Nothing to be done" in snakemake("--cores", "1")
+
+
+def test_a_deleted_figure_reruns_its_script_alone():
+    figure = OUT / "figures" / "figure_5.pdf"
+    before = figure.read_bytes()
+    figure.unlink()
+    done = jobs(snakemake("--cores", "1", "figure_5"))
+    assert done == {"make_figure_5": 1, "figure_5": 1, "total": 2}
+    assert figure.read_bytes() == before
+
+
+def test_a_run_s_setting_reruns_only_what_depends_on_it(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("runs: {dynadiff_time_resolved: {training: {learning_rate: 0.005}}}\n")
+    planned = jobs(snakemake("--dry-run", "--configfile", str(mine)))
+    figures = {"make_figure_4", "make_figure_5", "make_temporal_generalization"}
+    models = {"dynadiff_train", "reconstruct", "evaluate"}
+    assert set(planned) == {*models, *figures, "check_known_answer", "all", "total"}
+    assert planned["dynadiff_train"] == 1 + 4
+    assert planned["reconstruct"] == planned["evaluate"] == 1 + 2 * 4
+
+
+def test_report_has_every_caption(tmp_path):
+    report = tmp_path / "report.html"
+    snakemake("--report", str(report))
+    text = report.read_text()
+    for caption in (ROOT / "workflow" / "report").glob("*.rst"):
+        begins = caption.read_text().lstrip("*").split("*")[0].strip()
+        assert begins in text, caption

@@ -1,0 +1,120 @@
+"""A killed workflow, started again, ends with the same bytes as one that nobody disturbed.
+
+The whole process group is killed with SIGKILL, which no process can catch, while it downloads,
+cleans, trains and reconstructs.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+MODEL = "dynadiff/subj01/main/seed-0"
+TARGET = f"results/killed/reconstructions/{MODEL}/subj01/single_trial"
+FILES = [
+    "results/killed/bold/nsd_prep/subj01/session01.npy",
+    f"results/killed/models/{MODEL}/model.safetensors",
+    f"{TARGET}/main.h5",
+]
+MOMENTS = {
+    "download": "resources/killed/nsddata_timeseries/**/session01.partial/*.gz",
+    "prepare": "results/killed/bold/nsd_prep/subj01/.session01.part.npy",
+    "train": f"results/killed/models/{MODEL}.checkpoint/*/state.pt",
+    "reconstruct": f"{TARGET}.partial/*/.main.part.h5",
+}
+"""What each stage writes before it is finished."""
+
+
+def prepare_folder(folder):
+    """A folder to run in, with the default configuration cut down to one session."""
+    config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    config |= {"dataset": "killed", "s3": {"serve": "resources/killed/bucket"}}
+    config["subjects"] = {"subj01": config["subjects"]["subj01"]}
+    config["subjects"]["subj01"] |= {"sessions": 1, "rest_sessions": []}
+    config["design"] |= {"images": 1825, "images_per_subject": 250, "shared_images": 25}
+    for scope in config["scopes"].values():
+        scope |= {"subjects": ["subj01"], "specialized_shifts": []}
+    run = config["runs"]["dynadiff"]
+    run["training"] |= {"steps": 60, "warmup_steps": 10, "checkpoint_every": 20}
+    run["training"] |= {"batch_size": 16, "device_batch_size": 16}
+    run["reconstruction"] |= {"batch_size": 2}
+    (folder / "config").mkdir(parents=True)
+    (folder / "config" / "config.yaml").write_text(yaml.safe_dump(config))
+    shutil.copy(ROOT / "config" / "runs.tsv", folder / "config")
+    (folder / "boldvision").symlink_to(ROOT / "boldvision")
+
+
+def start(folder, *options):
+    """Start Snakemake as the leader of a process group of its own."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    with (folder / "printed").open("ab") as printed:
+        return subprocess.Popen(
+            [*command, "--cores", "2", *options, TARGET],
+            cwd=folder,
+            env=environment,
+            stdout=printed,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def finish(folder, *options):
+    assert start(folder, *options).wait(timeout=300) == 0, (folder / "printed").read_text()
+
+
+def kill_at(folder, pattern):
+    """Kill Snakemake and all its jobs as soon as a file exists."""
+    process = start(folder, "--rerun-incomplete")
+    deadline = time.monotonic() + 120
+    while not any(folder.glob(pattern)):
+        running = process.poll() is None and time.monotonic() < deadline
+        assert running, f"{pattern} never existed\n{(folder / 'printed').read_text()}"
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    prepare_folder(folder)
+    finish(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("killed")
+    prepare_folder(folder)
+    for stage, pattern in MOMENTS.items():
+        kill_at(folder, pattern)
+        assert not (folder / TARGET).exists(), f"{stage} was finished before it was killed"
+        finish(folder, "--unlock")
+    finish(folder, "--rerun-incomplete")
+    return folder
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_bytes_are_the_same(undisturbed, killed, file):
+    assert (killed / file).read_bytes() == (undisturbed / file).read_bytes()
+
+
+def test_training_went_on_from_its_checkpoint(undisturbed, killed):
+    record = f"results/killed/models/{MODEL}/training.json"
+    assert json.loads((undisturbed / record).read_text())["resumed_at"] == 0
+    assert json.loads((killed / record).read_text())["resumed_at"] >= 20
+
+
+def test_nothing_half_written_is_left(killed):
+    names = ("**/.*.part*", "**/*.partial", "**/*.checkpoint")
+    left = [path for name in names for path in killed.glob(f"re*s/killed/{name}")]
+    assert left == []

@@ -1,0 +1,160 @@
+"""A random generator and a random subject, as small as they can be, on disk."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import torch
+from accelerate.state import AcceleratorState, GradientState
+
+from boldvision import cli, config
+from boldvision.decoders.base import SubjectData
+from boldvision.generators import pretrain
+
+REPOSITORY = Path(__file__).parents[2]
+PX, TOKENS, WIDTH = 16, 4, 8
+N_TR = 3
+# As in the processes that `start` starts: sums in another order are other sums.
+torch.set_num_threads(1)
+
+WINDOW = {"start_s": 3.0, "n_tr": N_TR}
+
+
+def write_generator(folder: Path) -> config.Generator:
+    """A generator of random weights, 16-pixel images and latents [4, 2, 2]."""
+    torch.manual_seed(0)
+    pretrain.new_vae(PX).save_pretrained(folder / "vae")
+    pretrain.new_unet(PX // 8, WIDTH).save_pretrained(folder / "image_unet")
+    pretrain.new_scheduler().save_pretrained(folder / "scheduler")
+    return config.Generator(
+        kind="tiny", folder=str(folder), image_px=PX, tokens=TOKENS, width=WIDTH, label="random"
+    )
+
+
+def trial_table(n_images: int, n_test: int = 2, first_image: int = 1) -> pd.DataFrame:
+    """Three repetitions of every image in one session; the last `n_test` images are the test."""
+    image_id = np.random.default_rng(0).permutation(
+        np.repeat(np.arange(first_image, first_image + n_images), 3)
+    )
+    split = np.where(image_id >= first_image + n_images - n_test, "test", "train")
+    trial = np.arange(len(image_id))
+    return pd.DataFrame(
+        {
+            "trial": trial,
+            "session": 1,
+            "task_run": 1 + trial // 60,
+            "onset_row": 9 + 3 * (trial % 60),
+            "image_id": image_id,
+            "split_standard": split,
+        }
+    )
+
+
+def write_subject(
+    folder: Path, name: str, n_images: int = 8, n_voxels: int = 5, first_image: int = 1
+) -> SubjectData:
+    """Trial table, one session of noise, latents and images of a subject."""
+    random = np.random.default_rng(len(name) + n_voxels)
+    data = SubjectData(
+        name,
+        trials=folder / f"{name}.parquet",
+        images=folder / f"{name}.images.h5",
+        bold=folder / name,
+        latents=folder / f"{name}.latents.h5",
+    )
+    trial_table(n_images, first_image=first_image).to_parquet(data.trials)
+    data.bold.mkdir()
+    series = random.standard_normal((12, 225, n_voxels)).astype(np.float32)
+    np.save(data.bold / "session01.npy", series)
+    ids = np.arange(first_image, first_image + n_images)
+    with h5py.File(data.images, "w") as file:
+        file["image_id"] = ids
+        file["images"] = random.integers(0, 256, (n_images, 20, 20, 3), np.uint8)
+    with h5py.File(data.latents, "w") as file:
+        file["image_id"] = ids
+        file["mean"] = random.standard_normal((n_images, 4, PX // 8, PX // 8)).astype(np.float16)
+        file["logvar"] = np.full((n_images, 4, PX // 8, PX // 8), -4, np.float16)
+    return data
+
+
+def training_settings(**changes) -> dict:
+    """A few steps of a batch of 4."""
+    return {
+        "steps": 30,
+        "batch_size": 4,
+        "device_batch_size": 4,
+        "learning_rate": 1e-2,
+        "warmup_steps": 3,
+        "checkpoint_every": 2,
+        "condition_dropout": 0.3,
+        **changes,
+    }
+
+
+def run_settings(dropout: float = 0.5, **training) -> dict:
+    """Settings of a Dynadiff run."""
+    return {
+        "decoder": "dynadiff",
+        "split": "standard",
+        "preprocessing": "nsd_prep",
+        "generator": "tiny",
+        "brain_module": {"hidden": 6, "dropout": dropout},
+        "lora": {"rank": 2},
+        "training": training_settings(**training),
+        "reconstruction": {"steps": 3, "batch_size": 2},
+    }
+
+
+def data_arguments(data: list[SubjectData], settings: dict, seed: int = 0) -> list[str]:
+    """Arguments that the stages `train` and `reconstruct` share."""
+    arguments = ["--settings", json.dumps(settings), "--seed", str(seed)]
+    arguments += ["--subjects", *(subject.name for subject in data)]
+    for what in ("trials", "images", "bold", "latents"):
+        arguments += [f"--{what}", *(str(getattr(subject, what)) for subject in data)]
+    return arguments
+
+
+def train(generator: config.Generator, data: list[SubjectData], out: Path, **settings) -> None:
+    """Train in this process, as in one that just began."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    assert cli.main(train_arguments(generator, data, out, **settings)) == 0
+
+
+def train_arguments(
+    generator: config.Generator, data: list[SubjectData], out: Path, **settings
+) -> list[str]:
+    """Command line of stage `train`."""
+    settings = {
+        "run": run_settings(**settings),
+        "generator": generator.model_dump(),
+        "window": WINDOW,
+    }
+    return ["train", *data_arguments(data, settings), "--out", str(out)]
+
+
+def start(command: list[str], launcher: tuple[str, ...] = (), **options) -> subprocess.Popen:
+    """Start a stage in a process of its own, on one thread and no GPU."""
+    return subprocess.Popen(
+        [sys.executable, *launcher, "-m", "boldvision", *command],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        cwd=REPOSITORY,
+        **options,
+    )
+
+
+def kill_when(condition, process: subprocess.Popen) -> None:
+    """Kill a process, as a lost node does, as soon as `condition` holds."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert process.poll() is None, "ended before it was killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.kill()
+    assert process.wait() == -9

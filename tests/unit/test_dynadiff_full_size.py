@@ -1,0 +1,105 @@
+"""Versatile Diffusion and Dynadiff at true size, on the meta device: shapes without memory."""
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+
+from boldvision import config
+from boldvision.decoders.dynadiff.model import Dynadiff, add_lora, count_parameters
+from boldvision.generators.base import Generator, full_size_unet_config, full_size_vae_config
+from boldvision.generators.pretrain import new_scheduler
+
+VOXELS = 15724
+
+
+def millions(parameters) -> float:
+    return sum(parameter.numel() for parameter in parameters) / 1e6
+
+
+@pytest.fixture(scope="module")
+def generator():
+    settings = config.Generator(
+        kind="versatile_diffusion", folder="", image_px=512, tokens=257, width=768
+    )
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(**full_size_unet_config()).requires_grad_(False)
+        vae = AutoencoderKL(**full_size_vae_config()).requires_grad_(False)
+    return Generator(settings, unet, vae, new_scheduler())
+
+
+@pytest.fixture(scope="module")
+def model(generator):
+    """Dynadiff of subj01; adds adapters to the generator's U-Net."""
+    run = config.DynadiffRun(
+        decoder="dynadiff",
+        split="standard",
+        preprocessing="nsd_prep",
+        generator="versatile_diffusion",
+        training=config.Training(learning_rate=1e-4),
+    )
+    with torch.device("meta"):
+        return Dynadiff({"subj01": VOXELS}, 6, generator, run)
+
+
+def test_networks_have_the_published_sizes(generator, model):
+    frozen = [p for n, p in generator.unet.named_parameters() if ".lora_" not in n]
+    assert millions(frozen) == pytest.approx(859.5, abs=0.05)
+    assert millions(generator.vae.parameters()) == pytest.approx(83.7, abs=0.05)
+    assert generator.latent_shape == (4, 64, 64)
+
+
+def test_adapters_are_on_cross_attention_only(generator, model):
+    adapters = {n: p for n, p in generator.unet.named_parameters() if ".lora_" in n}
+    assert millions(adapters.values()) == pytest.approx(0.40, abs=0.005)
+    assert all(".attn2.to_" in name for name in adapters)
+    # 16 transformer blocks, 4 projections, 2 matrices
+    assert len(adapters) == 16 * 4 * 2
+
+
+def test_only_brain_module_adapters_and_unconditional_tokens_are_trained(model):
+    trained = model.trained()
+    assert {name for name in trained if name.startswith("unet.")} == {
+        name for name, _ in model.named_parameters() if ".lora_" in name
+    }
+    assert trained["unconditional"].shape == (257, 768)
+    counted = count_parameters(model)
+    assert counted["brain_module"] / 1e6 == pytest.approx(345.4, abs=0.05)
+    assert counted["lora"] / 1e6 == pytest.approx(0.40, abs=0.005)
+    assert counted["unet"] / 1e6 == pytest.approx(859.5, abs=0.05)
+
+
+def test_the_whole_model_predicts_noise_at_true_size(model):
+    with torch.device("meta"), torch.no_grad():
+        noise = model(
+            [("subj01", torch.empty(2, 6, VOXELS))],
+            torch.empty(2, 4, 64, 64),
+            torch.zeros(2, dtype=torch.int64),
+            torch.zeros(2, dtype=torch.bool),
+        )
+    assert noise.shape == (2, 4, 64, 64)
+
+
+def test_the_unet_takes_257_tokens_and_the_vae_512_pixels(generator):
+    with torch.device("meta"), torch.no_grad():
+        latents, tokens = torch.empty(2, 4, 64, 64), torch.empty(2, 257, 768)
+        predicted = generator.unet(
+            latents, torch.zeros(2, dtype=torch.int64), encoder_hidden_states=tokens
+        ).sample
+        posterior = generator.vae.encode(torch.empty(1, 3, 512, 512)).latent_dist
+        picture = generator.vae.decode(torch.empty(1, 4, 64, 64)).sample
+    assert predicted.shape == latents.shape
+    assert posterior.mean.shape == (1, 4, 64, 64)
+    assert picture.shape == (1, 3, 512, 512)
+
+
+def test_adapters_begin_as_no_change():
+    torch.manual_seed(0)
+    from boldvision.generators.pretrain import new_unet
+
+    unet = new_unet(4, 8).eval()
+    inputs = torch.randn(2, 4, 4, 4), torch.tensor([3, 900])
+    tokens = torch.randn(2, 4, 8)
+    before = unet(*inputs, encoder_hidden_states=tokens).sample
+    add_lora(unet, config.Lora(rank=2))
+    after = unet(*inputs, encoder_hidden_states=tokens).sample
+    torch.testing.assert_close(before, after)

@@ -1,0 +1,191 @@
+"""Fetching a generator, from a Hub that is a folder."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import torch
+from huggingface_hub.hf_api import BlobLfsInfo, RepoSibling
+from safetensors.torch import load_file
+
+from boldvision import cli, config
+from boldvision.errors import UserError
+from boldvision.generators.base import load_generator
+from boldvision.generators.fetch import fetch
+
+TINY = Path(__file__).parents[2] / "boldvision" / "generators" / "tiny"
+REPOSITORY, REVISION = "somebody/generator", "2" * 40
+
+
+class Hub:
+    """A repository on disk behind the two functions of the client that are used."""
+
+    def __init__(self, folder):
+        self.folder, self.downloads, self.fails_at = folder, [], None
+
+    def write(self, name, content):
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, dict):
+            torch.save(content, path)
+        else:
+            path.write_bytes(content)
+
+    def model_info(self, repository, revision, files_metadata):
+        assert (repository, revision, files_metadata) == (REPOSITORY, REVISION, True)
+        siblings = [self.sibling(path) for path in sorted(self.folder.rglob("*.*"))]
+        return type("ModelInfo", (), {"siblings": siblings})
+
+    def sibling(self, path):
+        name, content = path.relative_to(self.folder).as_posix(), path.read_bytes()
+        lfs = None
+        if path.suffix in (".bin", ".safetensors"):
+            lfs = BlobLfsInfo(len(content), hashlib.sha256(content).hexdigest(), 134)
+        blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        return RepoSibling(name, len(content), blob, lfs)
+
+    def download(self, repository, name, revision, local_dir):
+        assert (repository, revision) == (REPOSITORY, REVISION)
+        target = local_dir / name
+        if target.exists():
+            return
+        if name == self.fails_at:
+            raise ConnectionError("line cut")
+        self.downloads.append(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.folder / name, target)
+        (local_dir / ".cache").mkdir(exist_ok=True)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    hub = Hub(tmp_path / "hub")
+    weights = {"layer.weight": torch.arange(6.0).reshape(2, 3).T, "layer.bias": torch.ones(2)}
+    for part in ("image_unet", "vae"):
+        hub.write(f"{part}/config.json", b'{"part": "%s"}' % part.encode())
+        hub.write(f"{part}/diffusion_pytorch_model.bin", weights)
+    hub.write("scheduler/scheduler_config.json", b"{}")
+    hub.write("text_unet/diffusion_pytorch_model.bin", weights)
+    monkeypatch.setattr(
+        huggingface_hub.HfApi, "model_info", lambda _, *a, **k: hub.model_info(*a, **k)
+    )
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", hub.download)
+    return hub
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "resources" / "generator"
+
+
+def files(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def test_parts_are_fetched_and_pickles_become_safetensors(hub, out):
+    fetch(REPOSITORY, REVISION, out)
+    assert files(out) == [
+        "image_unet/config.json",
+        "image_unet/diffusion_pytorch_model.safetensors",
+        "ledger.tsv",
+        "scheduler/scheduler_config.json",
+        "vae/config.json",
+        "vae/diffusion_pytorch_model.safetensors",
+    ]
+    tensors = load_file(out / "vae" / "diffusion_pytorch_model.safetensors")
+    assert torch.equal(tensors["layer.weight"], torch.arange(6.0).reshape(2, 3).T)
+    assert not list(out.parent.glob("*.partial"))
+
+
+def test_ledger_has_what_was_downloaded(hub, out):
+    fetch(REPOSITORY, REVISION, out)
+    header, *lines = (out / "ledger.tsv").read_text().splitlines()
+    assert header.split("\t") == ["file", "bytes", "sha256"]
+    assert [line.split("\t")[0] for line in lines] == hub.downloads
+    name, size, sha256 = lines[1].split("\t")
+    content = (hub.folder / name).read_bytes()
+    assert (int(size), sha256) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_safetensors_are_preferred(hub, out):
+    content = b"as published"
+    hub.write("vae/diffusion_pytorch_model.safetensors", content)
+    fetch(REPOSITORY, REVISION, out)
+    assert (out / "vae" / "diffusion_pytorch_model.safetensors").read_bytes() == content
+    assert "vae/diffusion_pytorch_model.bin" not in hub.downloads
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("vae/diffusion_pytorch_model.bin", "sha256"), ("vae/config.json", "git blob")],
+)
+def test_another_file_is_refused_and_removed(hub, out, monkeypatch, name, kind):
+    def download(repository, file, revision, local_dir):
+        hub.download(repository, file, revision, local_dir)
+        if file == name:
+            (local_dir / file).write_bytes(b"{}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(huggingface_hub, "hf_hub_download", download)
+        with pytest.raises(UserError, match=rf"{name}: expected {kind} \w+, found"):
+            fetch(REPOSITORY, REVISION, out)
+    assert not out.exists()
+    hub.downloads.clear()
+    fetch(REPOSITORY, REVISION, out)
+    assert name in hub.downloads
+    assert (out / "vae" / "diffusion_pytorch_model.safetensors").exists()
+
+
+def test_interrupted_download_goes_on(hub, out):
+    hub.fails_at = "scheduler/scheduler_config.json"
+    with pytest.raises(UserError, match=r"line cut.*Run it again"):
+        fetch(REPOSITORY, REVISION, out)
+    assert not out.exists()
+    hub.fails_at = None
+    hub.downloads.clear()
+    fetch(REPOSITORY, REVISION, out)
+    assert hub.downloads == ["scheduler/scheduler_config.json"]
+
+
+def test_missing_part_is_named(hub, out):
+    (hub.folder / "vae" / "diffusion_pytorch_model.bin").unlink()
+    with pytest.raises(UserError, match=rf"{REPOSITORY}: expected vae/diffusion_pytorch_model"):
+        fetch(REPOSITORY, REVISION, out)
+    assert not hub.downloads
+
+
+def test_code_in_a_checkpoint_is_not_run(hub, out):
+    hub.write("vae/diffusion_pytorch_model.bin", {"layer": print})
+    with pytest.raises(UserError, match="only tensors"):
+        fetch(REPOSITORY, REVISION, out)
+    assert not out.exists()
+
+
+def test_what_is_fetched_can_be_loaded(hub, out):
+    for part in ("image_unet", "vae"):
+        state = load_file(TINY / part / "diffusion_pytorch_model.safetensors")
+        hub.write(f"{part}/diffusion_pytorch_model.bin", state)
+        hub.write(f"{part}/config.json", (TINY / part / "config.json").read_bytes())
+    name = "scheduler/scheduler_config.json"
+    hub.write(name, (TINY / name).read_bytes())
+    fetch(REPOSITORY, REVISION, out)
+    sizes = {"image_px": 32, "tokens": 16, "width": 32}
+    loaded, shipped = (
+        load_generator(config.Generator(kind="tiny", folder=str(folder), **sizes))
+        for folder in (out, TINY)
+    )
+    for network in ("unet", "vae"):
+        fetched = getattr(loaded, network).state_dict()
+        for name, tensor in getattr(shipped, network).state_dict().items():
+            assert torch.equal(fetched[name], tensor)
+
+
+def test_stage(hub, out, capsys):
+    arguments = ["--repository", REPOSITORY, "--revision", REVISION, "--out", str(out)]
+    assert cli.main(["generator", *arguments]) == 0
+    hub.fails_at = "vae/config.json"
+    assert cli.main(["generator", *arguments]) == 1
+    assert "Hugging Face Hub (line cut)" in capsys.readouterr().err
+    assert (out / "ledger.tsv").exists()

@@ -1,0 +1,79 @@
+"""The cache of VAE posteriors."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from decoder_data import write_generator
+
+from boldvision import cli
+from boldvision.errors import UserError
+from boldvision.generators.base import load_generator
+from boldvision.generators.images import to_tensor, to_uint8
+from boldvision.generators.latents import LatentCache
+
+IDS = np.array([3, 8, 20, 21, 50])
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory):
+    """Generator, pictures and the cache that stage `latents` writes of them."""
+    folder = tmp_path_factory.mktemp("latents")
+    generator = write_generator(folder / "generator")
+    pictures = np.random.default_rng(0).integers(0, 256, (len(IDS), 20, 20, 3), np.uint8)
+    with h5py.File(folder / "images.h5", "w") as file:
+        file["images"], file["image_id"] = pictures, IDS
+    arguments = ["--settings", generator.model_dump_json(), "--images", str(folder / "images.h5")]
+    out = folder / "latents.h5"
+    assert cli.main(["latents", *arguments, "--out", str(out), "--batch-size", "2"]) == 0
+    return generator, pictures, out
+
+
+def test_the_cache_holds_the_posterior_of_every_image(encoded):
+    settings, pictures, out = encoded
+    cache = LatentCache(out)
+    assert cache.image_id.tolist() == IDS.tolist()
+    assert cache.mean.shape == cache.logvar.shape == (len(IDS), 4, 2, 2)
+    vae = load_generator(settings).vae
+    with torch.no_grad():
+        posterior = vae.encode(to_tensor(pictures, settings.image_px)).latent_dist
+    np.testing.assert_allclose(cache.mean, posterior.mean, atol=2e-3)
+    np.testing.assert_allclose(cache.logvar, posterior.logvar, atol=2e-3)
+
+
+def test_rows_follow_the_asked_ids(encoded):
+    cache = LatentCache(encoded[2])
+    asked = np.array([50, 3, 21, 3])
+    assert cache.image_id[cache.rows(asked)].tolist() == asked.tolist()
+
+
+@pytest.mark.parametrize("missing", [1, 9, 51])
+def test_a_missing_image_is_named(encoded, missing):
+    cache = LatentCache(encoded[2])
+    with pytest.raises(UserError, match=rf"latents.h5: .*\[{missing}\].*Delete the file"):
+        cache.rows(np.array([3, missing, 50]))
+
+
+def test_a_generator_without_a_part_is_refused(encoded, tmp_path):
+    settings = json.loads(encoded[0].model_dump_json()) | {"folder": str(tmp_path)}
+    with pytest.raises(UserError, match="found no image_unet"):
+        load_generator(type(encoded[0])(**settings))
+
+
+def test_tokens_of_another_width_are_refused(encoded):
+    with pytest.raises(UserError, match=r"tokens are 8 wide.*says 9"):
+        load_generator(encoded[0].model_copy(update={"width": 9}))
+
+
+def test_pictures_keep_their_values():
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 6, 6, 3), np.uint8)
+    tensor = to_tensor(pictures, 6)
+    assert tensor.shape == (2, 3, 6, 6)
+    assert to_tensor(np.array([[[[0, 255, 51]]]], np.uint8), 1).ravel().tolist() == pytest.approx(
+        [-1, 1, -0.6]
+    )
+    assert tensor.abs().max() <= 1
+    assert np.array_equal(to_uint8(tensor), pictures)
+    assert to_uint8(torch.tensor([-3.0, 3.0]).view(2, 1, 1, 1)).ravel().tolist() == [0, 255]

@@ -1,0 +1,194 @@
+"""Reconstruction: restartable, the same bytes however it was interrupted, one file per window."""
+
+import subprocess
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from decoder_data import (
+    PX,
+    data_arguments,
+    kill_when,
+    run_settings,
+    start,
+    train,
+    write_generator,
+    write_subject,
+)
+from safetensors.torch import load_file, save_file
+
+from boldvision import cli
+from boldvision.decoders.dynadiff import decoder as dynadiff
+from boldvision.decoders.train import run_settings as validated
+from boldvision.errors import UserError
+from boldvision.generators.images import to_tensor
+
+WINDOWS = {f"main+{shift}": {"start_s": 3 + 4 / 3 * shift, "n_tr": 3} for shift in range(12)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("reconstruct")
+
+
+@pytest.fixture(scope="module")
+def generator(folder):
+    return write_generator(folder / "generator")
+
+
+@pytest.fixture(scope="module")
+def subject(folder):
+    return write_subject(folder, "subj01")
+
+
+@pytest.fixture(scope="module")
+def model(generator, subject, folder):
+    train(generator, [subject], folder / "model", steps=3)
+    return folder / "model"
+
+
+def arguments(generator, subject, model, out, windows=WINDOWS, trials="all", run=None, seed=0):
+    settings = {
+        "run": run or run_settings(steps=3),
+        "generator": generator and generator.model_dump(),
+        "windows": windows,
+        "trials": trials,
+        "batch_size": 2,
+    }
+    paths = ["--model", str(model), "--out", str(out)]
+    return ["reconstruct", *data_arguments([subject], settings, seed), *paths]
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(generator, subject, model, folder):
+    assert cli.main(arguments(generator, subject, model, folder / "undisturbed")) == 0
+    return folder / "undisturbed"
+
+
+def test_a_killed_job_goes_on_to_the_same_bytes(
+    generator, subject, model, folder, undisturbed, capsys
+):
+    out, partial = folder / "killed", folder / "killed.partial"
+    command = arguments(generator, subject, model, out)
+    process = start(command, stdout=subprocess.DEVNULL)
+    kill_when(lambda: len(list(partial.glob("*/main*.h5"))) > 1, process)
+    finished = {path.name: path.stat() for path in partial.glob("*/main*.h5")}
+    assert 1 < len(finished) < len(WINDOWS)
+    assert not out.exists()
+
+    assert cli.main(command) == 0
+    computed = {line.split(":")[0] + ".h5" for line in capsys.readouterr().out.splitlines()}
+    assert computed == {f"{name}.h5" for name in WINDOWS} - set(finished)
+    for name, before in finished.items():
+        after = (out / name).stat()
+        assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert content(out) == content(undisturbed)
+    assert not partial.exists()
+
+
+def test_windows_of_another_model_are_not_kept(
+    generator, subject, model, folder, undisturbed, monkeypatch
+):
+    """The model was trained again after a reconstruction of it had been stopped."""
+
+    class Stop(Exception):
+        pass
+
+    def stop(source, target):
+        raise Stop
+
+    out, command = folder / "again", arguments(generator, subject, model, folder / "again")
+    old = (model / "model.safetensors").read_bytes()
+    other = {name: value + 1 for name, value in load_file(model / "model.safetensors").items()}
+    save_file(other, model / "model.safetensors")
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr("boldvision.decoders.reconstruct.replace_folder", stop)
+            with pytest.raises(Stop):
+                cli.main(command)
+    finally:
+        (model / "model.safetensors").write_bytes(old)
+    assert len(list((folder / "again.partial").glob("*/*.h5"))) == len(WINDOWS)
+    assert cli.main(command) == 0
+    assert content(out) == content(undisturbed)
+
+
+def test_a_file_holds_the_pictures_of_its_trials(subject, undisturbed):
+    trials = pd.read_parquet(subject.trials).query("split_standard == 'test'")
+    with h5py.File(undisturbed / "main+2.h5") as file:
+        assert file["images"].shape == (len(trials), PX, PX, 3)
+        assert file["images"].dtype == np.uint8
+        assert file["trial"][:].tolist() == trials["trial"].tolist()
+        assert file["image_id"][:].tolist() == trials["image_id"].tolist()
+        assert file.attrs["dropped"] == 0
+        assert file.attrs["label"] == "random"
+        images = file["images"][:]
+    assert len(np.unique(images.reshape(len(images), -1), axis=0)) == len(images)
+
+
+def test_windows_that_leave_their_run_are_counted(generator, subject, model, folder):
+    late = {"late": {"start_s": 3 + 4 / 3 * 200, "n_tr": 3}}
+    out = folder / "late"
+    assert cli.main(arguments(generator, subject, model, out, windows=late)) == 0
+    with h5py.File(out / "late.h5") as file:
+        assert file.attrs["dropped"] > 0
+        assert file.attrs["dropped"] + len(file["images"]) == 6
+
+
+def test_averages_have_one_picture_per_image(generator, subject, model, folder):
+    windows = {"main": WINDOWS["main+0"]}
+    command = arguments(
+        generator, subject, model, folder / "averaged", windows=windows, trials="averaged"
+    )
+    assert cli.main(command) == 0
+    with h5py.File(folder / "averaged" / "main.h5") as file:
+        assert file["trial"][:].tolist() == [-1, -1]
+        assert file["image_id"][:].tolist() == [7, 8]
+
+
+def test_pictures_do_not_depend_on_the_batch(generator, subject, model):
+    run, settings = validated({"run": run_settings(), "generator": generator.model_dump()})
+    decoder = dynadiff.load(run, settings, model, 0, "cpu")
+    windows = np.random.default_rng(0).standard_normal((7, 3, 5)).astype(np.float32)
+    keys = list(range(7))
+    together = decoder.reconstruct(windows, "subj01", keys)
+    alone = [decoder.reconstruct(windows[[i]], "subj01", [i])[0] for i in keys]
+    assert abs(together.astype(int) - alone).max() <= 1
+
+
+def test_a_model_of_other_sizes_is_refused(generator, model):
+    settings = {"run": run_settings(), "generator": generator.model_dump()}
+    settings["run"]["brain_module"]["hidden"] = 9
+    run, loaded = validated(settings)
+    with pytest.raises(UserError, match=r"model.safetensors: expected \d+ parameters"):
+        dynadiff.load(run, loaded, model, 0, "cpu")
+
+
+def test_mean_image_is_the_mean_over_training_trials(subject, folder):
+    """Images 1 to 6 train, three trials each; whatever the window, their mean comes out."""
+    run = {
+        "decoder": "mean_image",
+        "split": "standard",
+        "preprocessing": "nsd_prep",
+        "image_px": PX,
+    }
+    model, out = folder / "mean_model", folder / "mean"
+    settings = {"run": run, "generator": None, "window": WINDOWS["main+0"]}
+    command = ["train", *data_arguments([subject], settings), "--out", str(model)]
+    assert cli.main(command) == 0
+    assert (model / "training.json").exists()
+    windows = {"main": WINDOWS["main+0"]}
+    assert cli.main(arguments(None, subject, model, out, windows=windows, run=run)) == 0
+    with h5py.File(subject.images) as file:
+        mean = to_tensor(file["images"][:6], PX).mean(0)
+    with h5py.File(out / "main.h5") as file:
+        images = file["images"][:]
+        assert file.attrs["label"] == ""
+    assert len(images) == 6
+    wanted = (mean.permute(1, 2, 0).numpy() + 1) * 127.5
+    assert abs(images - wanted[None]).max() <= 0.51

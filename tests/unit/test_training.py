@@ -1,0 +1,279 @@
+"""The optimization: its schedule, its batches, and that it goes on exactly where it stopped."""
+
+import json
+import signal
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from decoder_data import (
+    REPOSITORY,
+    kill_when,
+    start,
+    train,
+    train_arguments,
+    training_settings,
+    write_generator,
+    write_subject,
+)
+from safetensors.torch import load_file
+
+from boldvision import config
+from boldvision.decoders.base import SubjectData
+from boldvision.decoders.dynadiff.objective import DiffusionObjective
+from boldvision.errors import UserError
+from boldvision.training.loop import INTERRUPTED, deepspeed_config
+from boldvision.training.schedule import ShuffledBatches, learning_rate, micro_batches
+
+LONG = 30
+"""Steps of a run that is stopped on the way."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("training")
+
+
+@pytest.fixture(scope="module")
+def generator(folder):
+    return write_generator(folder / "generator")
+
+
+@pytest.fixture(scope="module")
+def data(folder):
+    return [
+        write_subject(folder, "subj01", n_images=8, n_voxels=5),
+        write_subject(folder, "subj02", n_images=4, n_voxels=4, first_image=101),
+    ]
+
+
+def trained(generator, data, out, **settings):
+    """Parameters of a model trained here."""
+    train(generator, data, out, **settings)
+    return load_file(out / "model.safetensors")
+
+
+def largest_difference(a, b):
+    assert a.keys() == b.keys()
+    return max((a[name] - b[name]).abs().max().item() for name in a)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(generator, data, folder):
+    """Bytes of the model of a run that nobody stopped."""
+    train(generator, data, folder / "undisturbed", steps=LONG)
+    assert not (folder / "undisturbed.checkpoint").exists()
+    return (folder / "undisturbed" / "model.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def short(generator, data, folder):
+    """Parameters after a few steps without dropout, one process, no accumulation."""
+    return trained(generator, data, folder / "short", dropout=0.0, steps=4)
+
+
+def test_learning_rate_rises_linearly_then_falls_as_a_cosine():
+    rates = [learning_rate(step, 2.0, 10, 110) for step in range(110)]
+    assert rates[:10] == pytest.approx(np.arange(1, 11) / 5)
+    assert rates[10] == 2.0
+    assert rates[60] == pytest.approx(1.0)
+    assert rates[35] == pytest.approx(2 * 0.5 * (1 + np.cos(np.pi / 4)))
+    assert 0 < rates[-1] < 0.001
+    assert np.all(np.diff(rates[10:]) < 0)
+    assert learning_rate(0, 2.0, 0, 5) == 2.0
+
+
+@pytest.mark.parametrize(("samples", "batch"), [(10, 4), (10, 5), (7, 10), (3, 10), (12, 12)])
+def test_every_epoch_shows_every_sample_once(samples, batch):
+    batches = ShuffledBatches(samples, batch, seed=0)
+    shown = np.concatenate([batches[step] for step in range(5 * samples)])
+    assert len(shown) == 5 * samples * batch
+    epochs = shown.reshape(-1, samples)
+    assert np.array_equal(np.sort(epochs), np.tile(np.arange(samples), (len(epochs), 1)))
+    assert len(np.unique(epochs, axis=0)) > 1
+
+
+def test_a_batch_depends_on_seed_and_step_alone():
+    batches = ShuffledBatches(10, 4, seed=0)
+    forward = [batches[step] for step in range(8)]
+    backward = [ShuffledBatches(10, 4, seed=0)[step] for step in reversed(range(8))][::-1]
+    assert np.array_equal(forward, backward)
+    assert not np.array_equal(forward, [ShuffledBatches(10, 4, seed=1)[step] for step in range(8)])
+
+
+@pytest.mark.parametrize(
+    ("batch", "device", "processes", "size"),
+    [(320, 40, 8, 40), (320, 40, 1, 40), (320, 64, 2, 40), (64, 64, 1, 64), (7, 4, 1, 1)],
+)
+def test_processes_share_a_batch_in_equal_pieces(batch, device, processes, size):
+    pieces = [micro_batches(batch, device, process, processes) for process in range(processes)]
+    assert len({len(own) for own in pieces}) == 1
+    rows = np.concatenate([np.arange(batch)[piece] for own in pieces for piece in own])
+    assert np.array_equal(rows, np.arange(batch))
+    assert {piece.stop - piece.start for own in pieces for piece in own} == {size}
+
+
+def test_a_batch_that_cannot_be_shared_is_refused():
+    with pytest.raises(UserError, match=r"batch_size is 10; expected a multiple of the 4"):
+        micro_batches(10, 5, 0, 4)
+
+
+def test_a_killed_run_resumes_to_the_same_bytes(generator, data, folder, undisturbed):
+    out = folder / "killed"
+    command = train_arguments(generator, data, out, steps=LONG)
+    process = start(command, stderr=subprocess.DEVNULL)
+    checkpoint = folder / "killed.checkpoint"
+    kill_when(lambda: list(checkpoint.glob("*/state.pt")), process)
+    assert not out.exists()
+    train(generator, data, out, steps=LONG)
+    resumed_at = json.loads((out / "training.json").read_text())["resumed_at"]
+    assert 0 < resumed_at < LONG
+    assert resumed_at % 2 == 0
+    assert (out / "model.safetensors").read_bytes() == undisturbed
+    assert not checkpoint.exists()
+
+
+def test_sigterm_saves_and_the_run_resumes_to_the_same_bytes(generator, data, folder, undisturbed):
+    out = folder / "terminated"
+    command = train_arguments(generator, data, out, steps=LONG, checkpoint_every=1000)
+    process = start(command, stderr=subprocess.PIPE)
+    said = b""
+    while f"0/{LONG}".encode() not in said:  # the bar: the first step begins
+        said += (byte := process.stderr.read(1))
+        assert byte, said.decode()
+    process.terminate()
+    said += process.stderr.read()
+    assert process.wait() == INTERRUPTED, said.decode()
+    assert b"Traceback" not in said
+    assert not out.exists()
+    train(generator, data, out, steps=LONG, checkpoint_every=1000)
+    assert 0 < json.loads((out / "training.json").read_text())["resumed_at"] < LONG
+    assert (out / "model.safetensors").read_bytes() == undisturbed
+
+
+def test_other_settings_do_not_go_on_from_a_checkpoint(generator, data, folder, short):
+    """A stopped run with another learning rate left its checkpoint."""
+    out = folder / "other"
+    work = folder / "other.checkpoint"
+
+    class Stop(Exception):
+        pass
+
+    def stop(path, target):
+        raise Stop
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("boldvision.decoders.train.replace_folder", stop)
+        with pytest.raises(Stop):
+            train(generator, data, out, dropout=0.0, steps=4, learning_rate=0.5)
+    assert list(work.glob("*/state.pt"))
+    found = trained(generator, data, out, dropout=0.0, steps=4)
+    assert json.loads((out / "training.json").read_text())["resumed_at"] == 0
+    assert largest_difference(found, short) == 0
+
+
+def test_two_processes_learn_what_one_does(generator, data, folder, short):
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    command = train_arguments(generator, data, folder / "two", dropout=0.0, steps=4)
+    process = start(command, launcher, stderr=subprocess.PIPE)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said.decode()
+    assert json.loads((folder / "two" / "training.json").read_text())["processes"] == 2
+    assert largest_difference(load_file(folder / "two" / "model.safetensors"), short) < 1e-5
+
+
+@pytest.mark.parametrize("device_batch_size", [1, 2])
+def test_accumulated_gradients_are_those_of_the_batch(
+    generator, data, folder, short, device_batch_size
+):
+    out = folder / f"accumulated{device_batch_size}"
+    settings = {"dropout": 0.0, "steps": 4, "device_batch_size": device_batch_size}
+    found = trained(generator, data, out, **settings)
+    assert largest_difference(found, short) < 1e-5
+    again = trained(
+        generator, data, folder / f"one_step{device_batch_size}", **settings | {"steps": 3}
+    )
+    assert largest_difference(again, short) > 1e-4, "the tolerance would accept anything"
+
+
+def test_only_what_is_trained_is_saved_and_all_of_it_moves(generator, data, folder, short):
+    before = trained(generator, data, folder / "one", dropout=0.0, steps=1)
+    assert not any("vae" in name or "base_layer" in name for name in short)
+    moved = [name for name in short if not torch.equal(before[name], short[name])]
+    assert set(moved) == set(short)
+
+
+def test_gradients_are_clipped(generator, data, folder, monkeypatch):
+    norms = []
+    clip = torch.nn.utils.clip_grad_norm_
+
+    def spy(parameters, limit, **options):
+        parameters = list(parameters)
+        clip(parameters, limit, **options)
+        norms.append(clip(parameters, 1e9).item())
+
+    monkeypatch.setattr("torch.nn.utils.clip_grad_norm_", spy)
+    train(generator, data, folder / "clipped", steps=2, device_batch_size=2, gradient_clip=1e-3)
+    assert norms == pytest.approx([1e-3, 1e-3], rel=1e-3)  # once a step, not once a piece
+
+
+def test_losses_are_means_over_the_steps_between_lines(generator, data, folder, monkeypatch):
+    seen = []
+
+    def objective(self, model, step, rows):
+        loss = original(self, model, step, rows)
+        seen.append(loss.item())
+        return loss
+
+    original = DiffusionObjective.__call__
+    monkeypatch.setattr(DiffusionObjective, "__call__", objective)
+    train(generator, data, folder / "log", steps=6, log_every=3, device_batch_size=2)
+    losses = json.loads((folder / "log" / "training.json").read_text())["losses"]
+    assert [line["step"] for line in losses] == [3, 6]
+    assert [line["loss"] for line in losses] == pytest.approx(
+        [np.mean(seen[:6]), np.mean(seen[6:])]
+    )
+
+
+def test_the_record_says_what_was_trained(folder, short):
+    record = json.loads((folder / "short" / "training.json").read_text())
+    assert record["voxels"] == {"subj01": 5, "subj02": 4}
+    assert record["trials"] == {"subj01": 18, "subj02": 6}
+    assert record["steps"] == 4
+    assert record["generator"] == "random"
+    lora = sum(value.numel() for name, value in short.items() if ".lora_" in name)
+    brain = sum(value.numel() for name, value in short.items() if name.startswith("brain_module."))
+    assert (record["parameters"]["lora"], record["parameters"]["brain_module"]) == (lora, brain)
+
+
+def test_sigterm_is_handled_only_while_training(short):
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_decoder_says_which_data_it_lacks(tmp_path):
+    with pytest.raises(UserError, match=r"subj01: the decoder needs --bold"):
+        SubjectData("subj01", tmp_path / "trials.parquet").need("bold")
+
+
+def test_deepspeed_is_told_the_batch_the_clipping_and_the_precision():
+    file = REPOSITORY / "config" / "deepspeed_zero2.json"
+    settings = config.Training(
+        **training_settings(
+            batch_size=320,
+            device_batch_size=20,
+            gradient_clip=0.5,
+            precision="bf16",
+            deepspeed=str(file),
+        )
+    )
+    found = deepspeed_config(settings, processes=8)
+    assert found["train_micro_batch_size_per_gpu"] * found["gradient_accumulation_steps"] * 8 == 320
+    assert found["train_batch_size"] == 320
+    assert found["train_micro_batch_size_per_gpu"] == 20
+    assert found["gradient_clipping"] == 0.5
+    assert found["torch_autocast"] == {"enabled": True, "dtype": "bfloat16"}
+    assert not found["bf16"]["enabled"]
+    assert found["zero_optimization"] == json.loads(file.read_text())["zero_optimization"]
+    without = deepspeed_config(settings.model_copy(update={"gradient_clip": None}), processes=8)
+    assert without["gradient_clipping"] == 0
