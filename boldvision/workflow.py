@@ -167,10 +167,15 @@ class Plan:
         name = name or getattr(self.runs[wildcards.run], "generator", None)
         return self.config.generators[name] if name else None
 
-    def fetched_generator(self, wildcards: Any) -> list[str]:
-        """Folder of the generator, where it has to be fetched."""
+    def generator_files(self, wildcards: Any) -> list[str]:
+        """The generator's folder where it is fetched, its weights where it ships."""
         generator = self.generator(wildcards)
-        return [generator.folder] if generator and generator.repository else []
+        if generator is None:
+            return []
+        if generator.repository:
+            return [generator.folder]
+        weights = "diffusion_pytorch_model.safetensors"
+        return [f"{generator.folder}/{part}/{weights}" for part in ("image_unet", "vae")]
 
     # Settings and commands
 

@@ -17,6 +17,7 @@ from boldvision.errors import UserError
 from boldvision.metrics.identification import two_way_identification
 from boldvision.metrics.intervals import bootstrap_interval
 from boldvision.report.curves import curves
+from boldvision.report.log import announce
 from boldvision.report.results import Evaluation, one_subject
 from boldvision.report.times import times
 
@@ -206,7 +207,7 @@ def check(findings: list[Finding]) -> dict[str, Any]:
     UserError
         One did not pass.
     """
-    print(report(findings))
+    announce(report(findings))
     failed = [f for f in findings if not f.passed]
     if failed:
         raise UserError(

@@ -27,6 +27,14 @@ from boldvision.generators.images import to_tensor
 WINDOWS = {f"main+{shift}": {"start_s": 3 + 4 / 3 * shift, "n_tr": 3} for shift in range(12)}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_gpu():
+    """As in the processes started here: a GPU computes other bytes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("reconstruct")

@@ -30,6 +30,14 @@ LONG = 30
 """Steps of a run that is stopped on the way."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_gpu():
+    """As in the processes started here: a GPU computes other bytes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("training")

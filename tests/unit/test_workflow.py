@@ -94,15 +94,21 @@ def test_series_of_one_test_subject(plan):
     assert len(plan.series(tested)) == 4
 
 
-def test_generator_is_an_input_only_where_it_is_fetched(values):
-    for fetched in ({}, REPOSITORY):
-        values["generators"]["tiny"] |= fetched
-        plan = Plan(values)
-        folder = [plan.config.generators["tiny"].folder] if fetched else []
-        assert plan.fetched_generator(wildcards(**MODEL)) == folder
-        assert plan.fetched_generator(wildcards(generator="tiny")) == folder
-        assert plan.fetched_generator(wildcards(**MODEL | {"run": "mean_image"})) == []
-        assert list(plan.fetched_generators) == folder
+def test_a_fetched_generator_is_an_input_as_a_folder(values):
+    values["generators"]["tiny"] |= REPOSITORY
+    plan = Plan(values)
+    folder = [plan.config.generators["tiny"].folder]
+    assert plan.generator_files(wildcards(**MODEL)) == folder
+    assert plan.generator_files(wildcards(generator="tiny")) == folder
+    assert list(plan.fetched_generators) == folder
+
+
+def test_a_shipped_generator_is_an_input_as_its_weights(plan):
+    files = plan.generator_files(wildcards(**MODEL))
+    assert [Path(file).parent.name for file in files] == ["image_unet", "vae"]
+    assert all(Path(file).is_file() for file in files)
+    assert plan.generator_files(wildcards(**MODEL | {"run": "mean_image"})) == []
+    assert not plan.fetched_generators
 
 
 def test_settings_are_what_a_stage_uses(plan):

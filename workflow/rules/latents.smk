@@ -25,7 +25,7 @@ rule encode_latents:
     """VAE posteriors of a subject's images, once for all runs."""
     input:
         images=rules.download_images.output.images,
-        generator=PLAN.fetched_generator,
+        generator=PLAN.generator_files,
     output:
         f"{RESULTS}/latents/{{generator}}/{{subject}}.h5",
     log:

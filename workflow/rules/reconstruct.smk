@@ -5,7 +5,7 @@ rule reconstruct:
         record=f"{RESULTS}/models/{MODEL}/training.json",
         trials=f"{RESULTS}/trials/{{subject}}.parquet",
         series=PLAN.series,
-        generator=PLAN.fetched_generator,
+        generator=PLAN.generator_files,
     output:
         directory(f"{RESULTS}/reconstructions/{MODEL}/{{subject}}/{{test_set}}"),
     log:

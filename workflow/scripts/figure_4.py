@@ -4,6 +4,7 @@ import pandas as pd
 
 from boldvision.report import results, style
 from boldvision.report.figure_4 import cells, choose, figure_4, reconstructed_trials
+from boldvision.report.log import logged
 
 
 def main(snakemake):
@@ -25,4 +26,5 @@ def main(snakemake):
 
 
 if __name__ == "__main__":
-    main(snakemake)  # type: ignore[name-defined]
+    with logged(snakemake.log[0]):  # type: ignore[name-defined]
+        main(snakemake)  # type: ignore[name-defined]

@@ -2,6 +2,7 @@
 
 from boldvision.report import results, style
 from boldvision.report.figure_5 import figure_5
+from boldvision.report.log import logged
 
 
 def main(snakemake):
@@ -14,4 +15,5 @@ def main(snakemake):
 
 
 if __name__ == "__main__":
-    main(snakemake)  # type: ignore[name-defined]
+    with logged(snakemake.log[0]):  # type: ignore[name-defined]
+        main(snakemake)  # type: ignore[name-defined]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from boldvision.files import atomic
 from boldvision.report import known_answer, results
+from boldvision.report.log import logged
 
 
 def main(snakemake):
@@ -29,4 +30,5 @@ def main(snakemake):
 
 
 if __name__ == "__main__":
-    main(snakemake)  # type: ignore[name-defined]
+    with logged(snakemake.log[0]):  # type: ignore[name-defined]
+        main(snakemake)  # type: ignore[name-defined]

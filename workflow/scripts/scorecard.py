@@ -1,6 +1,7 @@
 """The scorecard: our numbers of tables 1 and 6 beside the published ones."""
 
 from boldvision.report import results, scorecard
+from boldvision.report.log import logged
 
 
 def main(snakemake):
@@ -13,4 +14,5 @@ def main(snakemake):
 
 
 if __name__ == "__main__":
-    main(snakemake)  # type: ignore[name-defined]
+    with logged(snakemake.log[0]):  # type: ignore[name-defined]
+        main(snakemake)  # type: ignore[name-defined]

@@ -1,6 +1,7 @@
 """Table 1: mean over subjects, beside the published rows."""
 
 from boldvision.report import formats, results, tables
+from boldvision.report.log import logged
 
 TITLE = "Table 1. Reconstruction of images from single trials, mean over subjects."
 
@@ -15,4 +16,5 @@ def main(snakemake):
 
 
 if __name__ == "__main__":
-    main(snakemake)  # type: ignore[name-defined]
+    with logged(snakemake.log[0]):  # type: ignore[name-defined]
+        main(snakemake)  # type: ignore[name-defined]

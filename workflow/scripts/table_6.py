@@ -1,6 +1,7 @@
 """Table 6: every subject and their mean, beside the published rows."""
 
 from boldvision.report import formats, results, tables
+from boldvision.report.log import logged
 
 TITLE = "Table 6. Reconstruction of images from single trials, per subject."
 
@@ -15,4 +16,5 @@ def main(snakemake):
 
 
 if __name__ == "__main__":
-    main(snakemake)  # type: ignore[name-defined]
+    with logged(snakemake.log[0]):  # type: ignore[name-defined]
+        main(snakemake)  # type: ignore[name-defined]

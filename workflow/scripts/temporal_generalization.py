@@ -1,6 +1,7 @@
 """Temporal generalization: every training window by every test window."""
 
 from boldvision.report import results, style
+from boldvision.report.log import logged
 from boldvision.report.temporal_generalization import temporal_generalization
 
 
@@ -14,4 +15,5 @@ def main(snakemake):
 
 
 if __name__ == "__main__":
-    main(snakemake)  # type: ignore[name-defined]
+    with logged(snakemake.log[0]):  # type: ignore[name-defined]
+        main(snakemake)  # type: ignore[name-defined]

@@ -10,7 +10,7 @@ rule dynadiff_train:
             generator=lambda wildcards: PLAN.runs[wildcards.run].generator,
             subject=PLAN.trained_subjects,
         ),
-        generator=PLAN.fetched_generator,
+        generator=PLAN.generator_files,
     output:
         model=f"{RESULTS}/models/{MODEL}/model.safetensors",
         record=f"{RESULTS}/models/{MODEL}/training.json",
