@@ -18,11 +18,13 @@ from decoder_data import (
 )
 from safetensors.torch import load_file, save_file
 
-from boldvision import cli
+from boldvision import cli, config
 from boldvision.decoders.dynadiff import decoder as dynadiff
+from boldvision.decoders.reconstruct import reconstruct
 from boldvision.decoders.train import run_settings as validated
 from boldvision.errors import UserError
 from boldvision.generators.images import to_tensor
+from boldvision.trials.windows import load_windows
 
 WINDOWS = {f"main+{shift}": {"start_s": 3 + 4 / 3 * shift, "n_tr": 3} for shift in range(12)}
 
@@ -157,6 +159,22 @@ def test_averages_have_one_picture_per_image(generator, subject, model, folder):
     with h5py.File(folder / "averaged" / "main.h5") as file:
         assert file["trial"][:].tolist() == [-1, -1]
         assert file["image_id"][:].tolist() == [7, 8]
+
+
+@pytest.mark.parametrize("trials", ["all", "averaged"])
+def test_a_picture_is_drawn_with_the_key_of_its_trial_or_image(subject, tmp_path, trials):
+    class Stub:
+        label, seen = "", ()
+
+        def reconstruct(self, windows, subject, keys):
+            self.seen += tuple(keys)
+            return np.zeros((len(windows), 4, 4, 3), np.uint8)
+
+    stub, window = Stub(), config.Window(**WINDOWS["main+0"])
+    windows = load_windows(subject.bold, subject.trials, window, "standard", "test", trials)
+    reconstruct(stub, windows, "subj01", 4, tmp_path / "out.h5")
+    ids = windows.trials["trial"] if trials == "all" else -windows.trials["image_id"]
+    assert stub.seen == tuple(ids)
 
 
 def test_pictures_do_not_depend_on_the_batch(generator, subject, model):
