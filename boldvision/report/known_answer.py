@@ -20,6 +20,7 @@ from boldvision.report.curves import curves
 from boldvision.report.log import announce
 from boldvision.report.results import Evaluation, one_subject
 from boldvision.report.times import times
+from boldvision.seeds import numpy_generator
 
 IDENTIFICATION = 0.80
 """Least two-way identification of held-out images at the training window."""
@@ -160,6 +161,9 @@ def check_peak(
 ) -> list[Finding]:
     """The best window of every curve is centred on the peak of the response, within one TR.
 
+    Neighbouring windows score alike, so the centre of the best one has a bootstrap 95 % interval;
+    it must come within one TR of the peak.
+
     Parameters
     ----------
     evaluations : list of Evaluation
@@ -172,18 +176,38 @@ def check_peak(
     subject = one_subject(evaluations)
     findings = []
     for name, points in curves(evaluations).items():
-        best = max(points, key=lambda window: points[window].score(PEAK_METRIC, window).value)
-        centre_s = times(best, windows).centre_s
+        scores = {
+            times(window, windows).centre_s: model.images(PEAK_METRIC, window)
+            for window, model in points.items()
+        }
+        low, high = best_centre(scores)
         findings.append(
             Finding(
                 f"best window, {name}",
-                f"{subject}, {best}",
-                f"centre {centre_s:.2f} s",
+                subject,
+                f"centre {low:.2f} to {high:.2f} s",
                 f"{peak_s:.2f} ± {TR_S:.2f} s",
-                abs(centre_s - peak_s) <= TR_S,
+                low - TR_S <= peak_s <= high + TR_S,
             )
         )
     return findings
+
+
+def best_centre(scores: Mapping[float, pd.DataFrame], samples: int = 2000) -> tuple[float, float]:
+    """Bootstrap 95 % interval of the centre of the best window, resampling trials.
+
+    Parameters
+    ----------
+    scores : mapping of float to DataFrame
+        Per-image rows of each window, by the window's centre (s); trials that one of them lacks
+        are left out.
+    """
+    by_centre = {c: frame.set_index("trial")["value"] for c, frame in scores.items()}
+    table = pd.DataFrame(by_centre).dropna()
+    draws = numpy_generator(0, "best_centre").integers(len(table), size=(samples, len(table)))
+    best = table.to_numpy()[draws].mean(axis=1).argmax(axis=1)
+    low, high = np.quantile(table.columns.to_numpy()[best], [0.025, 0.975], method="nearest")
+    return float(low), float(high)
 
 
 def report(findings: list[Finding]) -> str:

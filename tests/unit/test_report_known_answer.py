@@ -80,4 +80,12 @@ def test_peak_within_one_tr_of_the_best_window(peak_s, passed, tmp_path):
     evaluations = results.read(rows)
     findings = known_answer.check_peak(evaluations, WINDOWS, peak_s)
     assert [f.passed for f in findings] == [passed, passed]
-    assert findings[0].found == "centre 6.00 s"
+    assert findings[0].found == "centre 6.00 to 6.00 s"
+
+
+def test_best_centre_spans_windows_that_score_alike():
+    random = np.random.default_rng(0)
+    alike = [pd.DataFrame({"trial": range(80), "value": random.normal(0.5, 0.2, 80)}) for _ in "ab"]
+    worse = pd.DataFrame({"trial": range(80), "value": random.normal(0.2, 0.2, 80)})
+    low, high = known_answer.best_centre({4.0: alike[0], 6.0: alike[1], 8.0: worse})
+    assert (low, high) == (4.0, 6.0)
