@@ -198,7 +198,8 @@ class Network(Section):
 
     name: str = Field(description="a network of boldvision.metrics.networks")
     weights: str = Field(
-        description="`pretrained`, or `random` for seeded random weights (labelled as such)"
+        description="`pretrained`, `pretrained@REVISION#sha256=DIGEST` to pin what the project "
+        "could not, or `random` for seeded random weights (labelled as such)"
     )
     label: str = Field("", description="shown beside the metric when it is not the paper's network")
 
