@@ -20,7 +20,8 @@ socket.socket.connect = refuse
 def snakemake(tmp_path_factory):
     """Function that runs Snakemake in an empty folder and returns what it printed."""
     folder = tmp_path_factory.mktemp("empty")
-    (folder / "config").symlink_to(ROOT / "config")
+    for name in ("config", "boldvision"):  # settings, and the weights that ship with the library
+        (folder / name).symlink_to(ROOT / name)
     (folder / "sitecustomize.py").write_text(NO_NETWORK)
     environment = os.environ | {"PYTHONPATH": str(folder), "XDG_CACHE_HOME": str(folder)}
 
