@@ -18,7 +18,7 @@ rule miniature_bucket:
 
 
 rule pretrain_generator:
-    """Train the tiny generator whose weights ship with the project (about 40 minutes)."""
+    """Train the tiny generator whose weights ship with the project (about 20 minutes on one core)."""
     output:
         directory("resources/generators/tiny"),
     log:
