@@ -11,7 +11,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel
 
-from boldvision.config import Config, Run
+from boldvision.config import Config, Preprocessing, Run
 from boldvision.errors import UserError
 from boldvision.files import atomic
 
@@ -82,8 +82,12 @@ def schema() -> str:
 
 
 def markdown() -> str:
-    """Tables of every key: path, type, default and meaning; one more for each decoder's runs."""
+    """Tables of every key: path, type, default, meaning; one more per preprocessing and decoder."""
     tables = [_table(Config, "")]
+    for kind in get_args(get_args(Preprocessing)[0]):
+        name = kind.model_json_schema()["properties"]["kind"]["const"]
+        tables.append(f"### Preprocessing with `kind: {name}`\n\n{_first_line(kind.__doc__)}\n")
+        tables.append(_table(kind, "preprocessing.NAME."))
     for run in get_args(get_args(Run)[0]):
         decoder = run.model_json_schema()["properties"]["decoder"]["const"]
         tables.append(f"### Runs with `decoder: {decoder}`\n\n{_first_line(run.__doc__)}\n")
@@ -146,8 +150,9 @@ def _section(entry: dict[str, Any]) -> tuple[str, bool]:
 def _type(entry: dict[str, Any]) -> str:
     if "$ref" in entry:
         return "section"
-    if "anyOf" in entry:
-        return " or ".join(_type(option) for option in entry["anyOf"])
+    for options in ("anyOf", "oneOf"):
+        if options in entry:
+            return " or ".join(dict.fromkeys(_type(option) for option in entry[options]))
     if "enum" in entry or "const" in entry:
         return " or ".join(f"`{value}`" for value in entry.get("enum", [entry.get("const")]))
     if "prefixItems" in entry:

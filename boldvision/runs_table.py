@@ -11,7 +11,7 @@ import pandas as pd
 from boldvision.config import Config
 from boldvision.errors import UserError
 
-COLUMNS = ["item", "row", "run", "subjects", "window", "test_set", "metrics"]
+COLUMNS = ["item", "row", "run", "sessions", "subjects", "window", "test_set", "metrics"]
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,10 @@ def read_runs(path: str | Path) -> pd.DataFrame:
 def evaluations(config: Config, runs: pd.DataFrame, scope: str, item: str) -> list[Evaluation]:
     """Evaluations of a table or figure in a scope, in the order of the runs table.
 
-    `subjects` is ``each`` (one model per subject), ``first`` (of the scope) or ``joint`` (one model
-    of all); `window` is a window's name or ``specialized``: one model for each of the scope's
-    shifts of ``main``.
+    `sessions` is ``all`` or ``few``: one model for each of the scope's numbers of sessions.
+    `subjects` is ``each`` (one model per subject), ``first`` or ``first_two`` (of the scope) or
+    ``joint`` (one model of all). `window` is a window's name or ``specialized``: one model for each
+    of the scope's shifts of ``main``.
 
     Raises
     ------
@@ -76,8 +77,9 @@ def evaluations(config: Config, runs: pd.DataFrame, scope: str, item: str) -> li
         _check(config, line)
         rest = {"seed": config.seed, "test_set": line.test_set, "metrics": line.metrics}
         found += [
-            Evaluation(line.row, line.run, subjects, subject, window, **rest)
+            Evaluation(line.row, run, subjects, subject, window, **rest)
             for subjects, subject in _subjects(config, scope, line.subjects)
+            for run in _runs(config, scope, line, subject)
             for window in _windows(config, scope, line.window)
         ]
     return found
@@ -88,11 +90,25 @@ def _subjects(config: Config, scope: str, kind: str) -> list[tuple[str, str]]:
     pairs = {
         "each": [(name, name) for name in names],
         "first": [(names[0], names[0])],
+        "first_two": [(name, name) for name in names[:2]],
         "joint": [("+".join(names), name) for name in names],
     }
     if kind not in pairs:
         raise UserError(f"{config.runs_table}: subjects {kind!r} is none of {', '.join(pairs)}")
     return pairs[kind]
+
+
+def _runs(config: Config, scope: str, line: Any, subject: str) -> list[str]:
+    """The run, or its variants of few sessions; with all sessions it is the run itself."""
+    if line.sessions == "all":
+        return [line.run]
+    if line.sessions != "few":
+        raise UserError(f"{config.runs_table}: sessions {line.sessions!r} is neither all nor few")
+    total = config.subjects[subject].sessions
+    return [
+        line.run if sessions == total else f"{line.run}-{sessions}sessions"
+        for sessions in config.scopes[scope].few_sessions
+    ]
 
 
 def _windows(config: Config, scope: str, window: str) -> list[str]:

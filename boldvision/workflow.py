@@ -14,8 +14,15 @@ from boldvision.config import Config, Generator
 from boldvision.errors import UserError
 from boldvision.runs_table import Evaluation, evaluations, read_runs
 
-TABLES = ("table_1", "table_6")
-FIGURES = ("figure_4", "figure_5", "temporal_generalization")
+TABLES = tuple(f"table_{number}" for number in range(1, 9))
+FIGURES = (
+    *(f"figure_{number}" for number in range(3, 10)),
+    "figure_4_leakage_free",
+    "figure_5_leakage_free",
+    "temporal_generalization",
+    "temporal_generalization_leakage_free",
+    "leakage",
+)
 
 
 def load_config(values: Mapping[str, Any]) -> Config:
@@ -47,7 +54,8 @@ class Plan:
     """The configuration and the runs table, as the rules see them.
 
     Methods that take `wildcards` are input or params functions; :meth:`rows`, :meth:`scores` and
-    :meth:`pictures` return one, for an item in the scope that is asked for.
+    :meth:`pictures` return one, for an item in the scope that is asked for. The item's name may
+    hold wildcards, as in ``table_{number}``.
 
     Parameters
     ----------
@@ -75,7 +83,7 @@ class Plan:
             for generator in self.config.generators.values()
             if generator.repository
         }
-        self.runs: dict[str, Any] = {name: self.config.run(name) for name in self.config.runs}
+        self._runs: dict[str, Any] = {}
 
     # Targets
 
@@ -95,11 +103,26 @@ class Plan:
         """The check of the known answer; real data have none."""
         return [f"{self.results}/{scope}/known_answer.json"] if self.config.miniature else []
 
+    def gallery(self, scope: str) -> list[str]:
+        """The page on which reconstructions are looked at, a folder."""
+        return [f"{self.results}/{scope}/gallery"]
+
+    def item(self, name: str, scope: str) -> list[str]:
+        """Files of a table, a figure or the gallery."""
+        if name in TABLES:
+            return self.table(name, scope)
+        return self.gallery(scope) if name == "gallery" else self.figure(name, scope)
+
+    def items_of(self, scope: str) -> list[str]:
+        """Names of the items of a scope, in the order of the runs table."""
+        chosen = self.config.scopes[scope].items
+        return [name for of, name in self.items if of == scope and name in (chosen or [name])]
+
     def everything(self, scope: str) -> list[str]:
-        """All items of a scope."""
+        """All items of a scope, and what sums them up."""
         return [
-            *(file for name in TABLES for file in self.table(name, scope)),
-            *(file for name in FIGURES for file in self.figure(name, scope)),
+            *(file for name in self.items_of(scope) for file in self.item(name, scope)),
+            *self.table("differences", scope),
             *self.scorecard(scope),
             *self.known_answer(scope),
         ]
@@ -109,21 +132,21 @@ class Plan:
     def rows(self, item: str, run: str | None = None) -> Callable[[Any], list[dict[str, Any]]]:
         """Params function: the evaluations of an item, or of one run of it, for its script."""
         return lambda wildcards: [
-            self._row(e) for e in self._item(wildcards.scope, item) if run in (None, e.run)
+            self._row(e) for e in self._item(wildcards, item) if run in (None, e.run)
         ]
 
     def scores(self, item: str) -> Callable[[Any], list[str]]:
         """Input function: the scores of an item, and their summaries."""
         return lambda wildcards: [
             self._row(e)[file]
-            for e in self._item(wildcards.scope, item)
+            for e in self._item(wildcards, item)
             for file in ("parquet", "summary")
         ]
 
     def pictures(self, item: str) -> Callable[[Any], list[str]]:
         """Input function: the folders of reconstructions that an item shows."""
         return lambda wildcards: [
-            self._row(e)["reconstructions"] for e in self._item(wildcards.scope, item)
+            self._row(e)["reconstructions"] for e in self._item(wildcards, item)
         ]
 
     def subjects(self, wildcards: Any) -> list[str]:
@@ -136,9 +159,21 @@ class Plan:
 
     # Models
 
-    def runs_of(self, decoder: str) -> str:
-        """Wildcard constraint: the runs of a decoder."""
-        return one_of(name for name, run in self.runs.items() if run.decoder == decoder)
+    def run(self, name: str) -> Any:
+        """Settings of a run."""
+        if name not in self._runs:
+            self._runs[name] = self.config.run(name)
+        return self._runs[name]
+
+    def runs_of(self, decoder: str | None = None) -> str:
+        """Wildcard constraint: the runs of a decoder, or all; of all sessions or of few."""
+        names = [n for n in self.config.runs if decoder in (None, self.run(n).decoder)]
+        return rf"({one_of(names)})(-\d+sessions)?"
+
+    def preprocessings_of(self, kind: str) -> str:
+        """Wildcard constraint: the entries of `preprocessing` of a kind."""
+        entries = self.config.preprocessing.items()
+        return one_of(name for name, settings in entries if settings.kind == kind)
 
     def trained_subjects(self, wildcards: Any) -> list[str]:
         """Subjects that a model is trained on."""
@@ -147,7 +182,7 @@ class Plan:
     def bold(self, wildcards: Any) -> list[str]:
         """Folders of clean series: of one subject, or of all that a model is trained on."""
         subject = getattr(wildcards, "subject", None)
-        preprocessing = self.runs[wildcards.run].preprocessing
+        preprocessing = self.run(wildcards.run).preprocessing
         return [
             f"{self.results}/bold/{preprocessing}/{name}"
             for name in ([subject] if subject else self.trained_subjects(wildcards))
@@ -155,16 +190,34 @@ class Plan:
 
     def series(self, wildcards: Any) -> list[str]:
         """Clean series of every session in the folders of :meth:`bold`."""
+        return self._series(wildcards, sessions=None)
+
+    def training_series(self, wildcards: Any) -> list[str]:
+        """Clean series of the sessions that a run is trained on."""
+        return self._series(wildcards, self.run(wildcards.run).sessions)
+
+    def _series(self, wildcards: Any, sessions: int | None) -> list[str]:
         return [
             f"{folder}/session{session:02d}.npy"
             for folder in self.bold(wildcards)
-            for session in range(1, self.config.subjects[folder.split("/")[-1]].sessions + 1)
+            for session in range(1, (sessions or self._sessions(folder)) + 1)
         ]
+
+    def _sessions(self, bold_folder: str) -> int:
+        return self.config.subjects[bold_folder.rsplit("/", 1)[1]].sessions
+
+    def pretrained(self, wildcards: Any) -> list[str]:
+        """The model that a run starts from, if it does."""
+        start = self.run(wildcards.run).pretrained
+        if start is None:
+            return []
+        place = f"{start.run}/{'+'.join(start.subjects)}/{wildcards.window}/seed-{wildcards.seed}"
+        return [f"{self.results}/models/{place}/model.safetensors"]
 
     def generator(self, wildcards: Any) -> Generator | None:
         """The generator that is named, or that a run uses."""
         name = getattr(wildcards, "generator", None)
-        name = name or getattr(self.runs[wildcards.run], "generator", None)
+        name = name or getattr(self.run(wildcards.run), "generator", None)
         return self.config.generators[name] if name else None
 
     def generator_files(self, wildcards: Any) -> list[str]:
@@ -191,19 +244,22 @@ class Plan:
         )
 
     def run_settings(self, wildcards: Any) -> str:
-        """A run, its generator and the window that it is trained on."""
+        """A run, its generator, its preprocessing and the window that it is trained on."""
+        run = self.run(wildcards.run)
         return as_json(
-            run=self.runs[wildcards.run],
+            run=run,
+            preprocessing=self.config.preprocessing[run.preprocessing],
             generator=self.generator(wildcards),
             window=self.config.window(wildcards.window),
         )
 
     def reconstruction_settings(self, wildcards: Any) -> str:
-        """A run, its generator, and the windows and trials of a test set."""
-        run, test_set = self.runs[wildcards.run], self.config.test_sets[wildcards.test_set]
+        """A run, its generator, its preprocessing, and the windows and trials of a test set."""
+        run, test_set = self.run(wildcards.run), self.config.test_sets[wildcards.test_set]
         names = [wildcards.window if name == "own" else name for name in test_set.windows]
         return as_json(
             run=run,
+            preprocessing=self.config.preprocessing[run.preprocessing],
             generator=self.generator(wildcards),
             windows={name: self.config.window(name) for name in names},
             trials=test_set.trials,
@@ -212,7 +268,7 @@ class Plan:
 
     def launch_options(self, wildcards: Any) -> list[str]:
         """Options of the stage `gpu` that a run's training needs."""
-        training = self.runs[wildcards.run].training
+        training = self.run(wildcards.run).training
         deepspeed = ["--deepspeed", training.deepspeed] if training.deepspeed else []
         return ["--precision", training.precision, *deepspeed]
 
@@ -233,7 +289,8 @@ class Plan:
         """End of that command: where `serve` puts the address of its server."""
         return "--endpoint {endpoint}" if self.config.s3.serve else ""
 
-    def _item(self, scope: str, item: str) -> list[Evaluation]:
+    def _item(self, wildcards: Any, item: str) -> list[Evaluation]:
+        scope, item = wildcards.scope, item.format(**dict(wildcards.items()))
         if (scope, item) not in self.items:
             raise UserError(f"{self.config.runs_table}: no line for {item!r}")
         return self.items[scope, item]

@@ -2,9 +2,10 @@
 
 A decoder is a package ``boldvision.decoders.<name>`` with a module ``decoder`` that has
 
-``train(run, generator, data, window, seed, out, checkpoints)``
+``train(run, generator, data, window, seed, out, checkpoints, pretrained)``
     Fit on the training part of ``run.split`` and write ``out/model.safetensors`` and, last,
-    ``out/training.json``. State to resume from goes to ``checkpoints``.
+    ``out/training.json``. State to resume from goes to ``checkpoints``; ``pretrained`` is the model
+    file that ``run.pretrained`` names, or `None`.
 ``load(run, generator, folder, seed, device)``
     A :class:`Decoder` from that folder.
 
@@ -25,6 +26,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from boldvision.config import Preprocessing
 from boldvision.errors import UserError
 
 
@@ -34,6 +36,7 @@ class SubjectData:
 
     name: str
     trials: Path
+    preprocessing: Preprocessing
     images: Path | None = None
     bold: Path | None = None
     latents: Path | None = None

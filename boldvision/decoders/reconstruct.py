@@ -66,7 +66,7 @@ def main(argv: list[str]) -> None:
 
     settings = settings_from(arguments.settings)
     run, generator = run_settings(settings)
-    (data,) = subject_data(arguments)
+    (data,) = subject_data(arguments, settings)
     decoder = implementation(run.decoder).load(
         run, generator, arguments.model, arguments.seed, best_device()
     )
@@ -82,6 +82,7 @@ def main(argv: list[str]) -> None:
             data.need("bold"),
             data.trials,
             config.Window(**window),
+            data.preprocessing,
             run.split,
             "test",
             settings["trials"],

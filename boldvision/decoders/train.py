@@ -17,7 +17,9 @@ from boldvision.files import replace_folder
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """Where the data of the subjects are, one value per subject, in the same order."""
-    parser.add_argument("--settings", required=True, help="JSON: run, generator, window(s)")
+    parser.add_argument(
+        "--settings", required=True, help="JSON: run, generator, preprocessing, window(s)"
+    )
     parser.add_argument("--subjects", nargs="+", required=True)
     parser.add_argument("--trials", nargs="+", type=Path, required=True, help="trial tables")
     parser.add_argument("--images", nargs="+", type=Path, default=[], help="images")
@@ -26,7 +28,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
 
 
-def subject_data(arguments: argparse.Namespace) -> list[SubjectData]:
+def subject_data(arguments: argparse.Namespace, settings: dict) -> list[SubjectData]:
     """Data of each subject; what was not given is `None`.
 
     Raises
@@ -34,6 +36,7 @@ def subject_data(arguments: argparse.Namespace) -> list[SubjectData]:
     SystemExit
         A list is as long as neither the subjects nor zero.
     """
+    preprocessing = TypeAdapter(config.Preprocessing).validate_python(settings["preprocessing"])
     columns = {}
     for name in ("trials", "images", "bold", "latents"):
         values = getattr(arguments, name)
@@ -43,7 +46,11 @@ def subject_data(arguments: argparse.Namespace) -> list[SubjectData]:
                 f"--{name}: {len(values)} values for {len(arguments.subjects)} subjects"
             )
     return [
-        SubjectData(name, **{column: values[i] for column, values in columns.items()})
+        SubjectData(
+            name,
+            preprocessing=preprocessing,
+            **{column: values[i] for column, values in columns.items()},
+        )
         for i, name in enumerate(arguments.subjects)
     ]
 
@@ -62,6 +69,7 @@ def main(argv: list[str]) -> None:
     """
     parser = argparse.ArgumentParser(prog="boldvision train", description=__doc__)
     add_data_arguments(parser)
+    parser.add_argument("--pretrained", type=Path, help="model.safetensors to start from")
     parser.add_argument("--out", type=Path, required=True, help="folder of the model")
     arguments = parser.parse_args(argv)
     settings = settings_from(arguments.settings)
@@ -74,11 +82,12 @@ def main(argv: list[str]) -> None:
     implementation(run.decoder).train(
         run=run,
         generator=generator,
-        data=subject_data(arguments),
+        data=subject_data(arguments, settings),
         window=window,
         seed=arguments.seed,
         out=finished,
         checkpoints=work / digest(settings, arguments.subjects, arguments.seed),
+        pretrained=arguments.pretrained,
     )
     if os.environ.get("RANK", "0") == "0":
         replace_folder(finished, arguments.out)

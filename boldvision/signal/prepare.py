@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from boldvision.cli import settings_from
-from boldvision.config import TR_S, Preprocessing, Subject
+from boldvision.config import TR_S, NsdPrep, Subject
 from boldvision.errors import UserError
 from boldvision.files import atomic
 from boldvision.nsd import keys
@@ -22,7 +22,7 @@ from boldvision.signal.volumes import read_masked
 
 
 def prepare_session(
-    runs: list[Path], voxels: Voxels, preprocessing: Preprocessing, out: Path, quality: Path
+    runs: list[Path], voxels: Voxels, preprocessing: NsdPrep, out: Path, quality: Path
 ) -> None:
     """Clean the runs of one session, one in memory at a time.
 
@@ -66,7 +66,7 @@ def prepare_session(
 
 
 def cleaned(
-    runs: list[Path], voxels: Voxels, preprocessing: Preprocessing
+    runs: list[Path], voxels: Voxels, preprocessing: NsdPrep
 ) -> Iterator[tuple[np.ndarray, RunQuality]]:
     """Clean series and quality of each run, as `clean` returns them."""
     for path in runs:
@@ -128,7 +128,7 @@ def main(argv: list[str]) -> None:
     prepare_session(
         runs,
         Voxels.load(arguments.voxels),
-        Preprocessing(**settings["preprocessing"]),
+        NsdPrep(**settings["preprocessing"]),
         arguments.out,
         arguments.quality,
     )

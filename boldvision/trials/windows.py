@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from boldvision.config import TR_S, Split, Window
+from boldvision.config import TR_S, Betas, Preprocessing, Split, Window
 from boldvision.errors import UserError
 from boldvision.seeds import derive
 
@@ -23,13 +23,13 @@ class Windows:
     Parameters
     ----------
     series_files
-        Clean series of each session, ``.npy`` [task runs, volumes, voxels].
+        Clean series of each session, ``.npy`` [runs, volumes, voxels]; betas: [trials, 1, voxels].
     trials
         Rows of the trial table.
-    start_row
-        First sample relative to the design row of the image's onset, as `first_row` gives it.
-    n_tr
-        Samples of a window.
+    window
+        Which stretch of the series.
+    preprocessing
+        What the series are: it says when their samples were taken.
 
     Attributes
     ----------
@@ -48,20 +48,23 @@ class Windows:
     """
 
     def __init__(
-        self, series_files: Mapping[int, Path], trials: pd.DataFrame, start_row: int, n_tr: int
+        self,
+        series_files: Mapping[int, Path],
+        trials: pd.DataFrame,
+        window: Window,
+        preprocessing: Preprocessing,
     ):
         if trials.empty:
             raise ValueError("expected trials, found none")
-        self._files, self.start_row, self.n_tr = series_files, start_row, n_tr
+        self._files, self.n_tr = series_files, window.n_tr
+        self._window, self._preprocessing = window, preprocessing
         self._series = _open(series_files, trials["session"].unique())
         _, n_volumes, self.n_voxels = next(iter(self._series.values())).shape
-        first = trials["onset_row"].to_numpy() + start_row
-        inside = (first >= 0) & (first + n_tr <= n_volumes)
+        series, first = first_samples(trials, window, preprocessing)
+        inside = (first >= 0) & (first + self.n_tr <= n_volumes)
         self.trials = trials[inside].reset_index(drop=True)
         self.dropped = int(np.sum(~inside))
-        self._where = np.stack(
-            [self.trials["session"], self.trials["task_run"] - 1, first[inside]], axis=1
-        )
+        self._where = np.stack([self.trials["session"], series[inside], first[inside]], axis=1)
 
     def __len__(self) -> int:
         return len(self.trials)
@@ -76,7 +79,7 @@ class Windows:
 
     def select(self, trials: pd.DataFrame) -> Windows:
         """The same window of other trials."""
-        return Windows(self._files, trials, self.start_row, self.n_tr)
+        return Windows(self._files, trials, self._window, self._preprocessing)
 
     def averaged(self) -> AveragedWindows:
         """One window per image: the mean over its repetitions (paper, Table 7)."""
@@ -106,8 +109,7 @@ class AveragedWindows:
                 "repetitions": [len(members) for members in self._members],
             }
         )
-        self.dropped, self.n_voxels = windows.dropped, windows.n_voxels
-        self.start_row, self.n_tr = windows.start_row, windows.n_tr
+        self.dropped, self.n_voxels, self.n_tr = windows.dropped, windows.n_voxels, windows.n_tr
 
     def __len__(self) -> int:
         return len(self.trials)
@@ -121,9 +123,37 @@ class AveragedWindows:
         return batch
 
 
+TRIALS_PER_SESSION = 750
+
+
+def first_samples(
+    trials: pd.DataFrame, window: Window, preprocessing: Preprocessing
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the windows of trials begin.
+
+    In a run, the sample whose time is nearest to the window's start. Betas are one series of one
+    sample per trial, in order of presentation.
+
+    Returns
+    -------
+    series : int64 [trials]
+        Task run - 1, or the trial's place in its session.
+    first : int64 [trials]
+        Sample of that series; outside of it where the window leaves the run.
+    """
+    if isinstance(preprocessing, Betas):
+        series = trials["trial"].to_numpy() % TRIALS_PER_SESSION
+        return series, np.zeros_like(series)
+    start_s = trials["onset_row"].to_numpy() * TR_S + window.start_s
+    samples = (start_s - preprocessing.first_volume_s) / preprocessing.tr_s
+    # The inner rounding is for start times that lie half-way between two samples.
+    first = np.floor(np.round(samples, 6) + 0.5).astype(np.int64)
+    return trials["task_run"].to_numpy() - 1, first
+
+
 def first_row(window: Window) -> int:
-    """First sample of a window relative to the onset's design row: start over TR, rounded."""
-    return round(window.start_s / TR_S)
+    """First sample of a window of func1pt8mm relative to the onset's design row."""
+    return int(np.floor(np.round(window.start_s / TR_S, 6) + 0.5))
 
 
 def one_repetition(trials: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -142,10 +172,12 @@ def load_windows(
     bold_folder: Path,
     trials_parquet: Path,
     window: Window,
+    preprocessing: Preprocessing,
     split: Split,
     part: Literal["train", "test"],
     trials: Literal["all", "one_repetition", "averaged"] = "all",
     seed: int = 0,
+    sessions: int | None = None,
 ) -> Windows | AveragedWindows:
     """Windows of one part of a split.
 
@@ -155,14 +187,16 @@ def load_windows(
         Folder of ``session01.npy`` … of the subject.
     trials_parquet
         Trial table of the subject.
-    window
-        Which stretch of the series.
+    window, preprocessing
+        Which stretch of which series.
     split, part
         Which trials: those of column ``split_{split}`` that are `part`.
     trials
         All of them, one drawn repetition per image, or the mean over repetitions.
     seed
         Of the drawn repetitions.
+    sessions
+        Only trials of the first sessions; `None` is all.
 
     Raises
     ------
@@ -171,6 +205,8 @@ def load_windows(
     """
     table = pd.read_parquet(trials_parquet)
     table = table[table[f"split_{split}"] == part]
+    if sessions is not None:
+        table = table[table["session"] <= sessions]
     if trials == "one_repetition":
         table = one_repetition(table, seed)
     if table.empty:
@@ -180,7 +216,7 @@ def load_windows(
         )
     sessions = table["session"].unique()
     files = {session: Path(bold_folder) / f"session{session:02d}.npy" for session in sessions}
-    windows = Windows(files, table, first_row(window), window.n_tr)
+    windows = Windows(files, table, window, preprocessing)
     return windows.averaged() if trials == "averaged" else windows
 
 
@@ -199,7 +235,7 @@ def _open(files: Mapping[int, Path], sessions: np.ndarray) -> dict[int, np.ndarr
         first = next(iter(series.values())).shape
         if len(first) != 3 or series[session].shape != first:
             raise UserError(
-                f"{path}: expected [task runs, volumes, voxels] as in the other sessions, {first}, "
+                f"{path}: expected [runs, volumes, voxels] as in the other sessions, {first}, "
                 f"found {series[session].shape}; prepare the sessions with the same voxels"
             )
     return series

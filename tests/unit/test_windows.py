@@ -4,11 +4,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from boldvision.config import Window
+from boldvision.config import TR_S, Betas, Fmriprep, NsdPrep, Window
 from boldvision.errors import UserError
-from boldvision.trials.windows import Windows, first_row, load_windows, one_repetition
+from boldvision.trials.windows import (
+    Windows,
+    first_row,
+    first_samples,
+    load_windows,
+    one_repetition,
+)
 
 VOXELS = 7
+NSD_PREP = NsdPrep(kind="nsd_prep", detrend="cosine")
+
+
+def window(start_row: int) -> Window:
+    return Window(start_s=start_row * TR_S, n_tr=6)
 
 
 @pytest.fixture
@@ -58,7 +69,7 @@ def test_first_row(start_s, row):
 
 @pytest.mark.parametrize("start_row", [2, 3, 0, -5])
 def test_reads_the_samples_of_its_own_run(files, trials, start_row):
-    windows = Windows(files, trials, start_row, 6)
+    windows = Windows(files, trials, window(start_row), NSD_PREP)
     indices = np.random.default_rng(0).permutation(len(trials))[:25]
     batch = windows[indices]
     assert batch.dtype == np.float32
@@ -79,7 +90,7 @@ def test_reads_the_samples_of_its_own_run(files, trials, start_row):
     ],
 )
 def test_drops_and_counts_windows_that_leave_their_run(files, trials, start_row, kept_onsets):
-    windows = Windows(files, trials, start_row, 6)
+    windows = Windows(files, trials, window(start_row), NSD_PREP)
     kept = trials[trials["onset_row"].isin(kept_onsets)]
     assert windows.trials["trial"].tolist() == kept["trial"].tolist()
     assert windows.dropped == len(trials) - len(kept)
@@ -87,7 +98,7 @@ def test_drops_and_counts_windows_that_leave_their_run(files, trials, start_row,
 
 
 def test_indexes_like_an_array(files, trials):
-    windows = Windows(files, trials, 2, 6)
+    windows = Windows(files, trials, window(2), NSD_PREP)
     np.testing.assert_array_equal(windows[np.array([-1])], windows[[59]])
     assert windows[5:9].shape == (4, 6, VOXELS)
     assert windows[3].shape == (1, 6, VOXELS)
@@ -98,13 +109,15 @@ def test_indexes_like_an_array(files, trials):
 def test_reads_float16_as_float32(tmp_path, trials):
     series = np.random.default_rng(0).standard_normal((12, 225, VOXELS)).astype(np.float16)
     np.save(tmp_path / "session01.npy", series)
-    windows = Windows({1: tmp_path / "session01.npy"}, trials[trials["session"] == 1], 2, 6)
+    windows = Windows(
+        {1: tmp_path / "session01.npy"}, trials[trials["session"] == 1], window(2), NSD_PREP
+    )
     assert windows[[0]].dtype == np.float32
     np.testing.assert_array_equal(windows[[0]][0], series[0, 11:17])
 
 
 def test_averaged_is_the_mean_over_the_repetitions_of_each_image(files, trials):
-    windows = Windows(files, trials, 2, 6)
+    windows = Windows(files, trials, window(2), NSD_PREP)
     averaged = windows.averaged()
     assert averaged.trials["image_id"].tolist() == list(range(100, 120))
     assert (averaged.trials["trial"] == -1).all()
@@ -117,7 +130,7 @@ def test_averaged_is_the_mean_over_the_repetitions_of_each_image(files, trials):
 
 
 def test_averaged_leaves_out_dropped_windows(files, trials):
-    averaged = Windows(files, trials, 10, 6).averaged()
+    averaged = Windows(files, trials, window(10), NSD_PREP).averaged()
     assert averaged.dropped == 12
     assert averaged.trials["repetitions"].sum() == 48
 
@@ -145,8 +158,8 @@ def test_load_windows_selects_part_and_trials(bold, trials, tmp_path):
     trials.to_parquet(tmp_path / "trials.parquet")
 
     def load(part, which):
-        window = Window(start_s=3.0, n_tr=6)
-        return load_windows(bold, tmp_path / "trials.parquet", window, "standard", part, which)
+        table = tmp_path / "trials.parquet"
+        return load_windows(bold, table, window(2), NSD_PREP, "standard", part, which)
 
     test = trials[trials["split_standard"] == "test"]
     assert load("test", "all").trials["trial"].tolist() == test["trial"].tolist()
@@ -159,15 +172,39 @@ def test_load_windows_selects_part_and_trials(bold, trials, tmp_path):
 def test_load_windows_refuses_an_empty_part(bold, trials, tmp_path):
     trials.assign(split_standard="train").to_parquet(tmp_path / "trials.parquet")
     with pytest.raises(UserError, match="no trial has split_standard = test"):
-        load_windows(
-            bold, tmp_path / "trials.parquet", Window(start_s=3, n_tr=6), "standard", "test"
-        )
+        load_windows(bold, tmp_path / "trials.parquet", window(2), NSD_PREP, "standard", "test")
 
 
 def test_refuses_a_missing_session_and_other_voxels(files, trials):
     np.save(files[2], np.zeros((12, 225, VOXELS + 1), np.float32))
     with pytest.raises(UserError, match=r"session02\.npy.*same voxels"):
-        Windows(files, trials, 2, 6)
+        Windows(files, trials, window(2), NSD_PREP)
     files[2].unlink()
     with pytest.raises(UserError, match=r"session02\.npy.*prepare"):
-        Windows(files, trials, 2, 6)
+        Windows(files, trials, window(2), NSD_PREP)
+
+
+def test_windows_at_another_sampling_period_start_at_the_nearest_sample(tmp_path, trials):
+    fmriprep = Fmriprep(kind="fmriprep")
+    first = first_samples(trials, Window(start_s=3.0, n_tr=5), fmriprep)[1]
+    start_s = trials["onset_row"].to_numpy() * TR_S + 3.0
+    times = 0.775 + 1.6 * np.arange(188)
+    nearest = np.abs(times - start_s[:, None]).argmin(axis=1)
+    np.testing.assert_array_equal(first, nearest)
+
+
+def test_betas_are_read_by_the_trials_place_in_its_session(tmp_path, trials):
+    values = np.arange(750 * VOXELS, dtype=np.float32).reshape(750, 1, VOXELS)
+    np.save(tmp_path / "session02.npy", values)
+    second = trials[trials["session"] == 2].assign(trial=750 + np.arange(30))
+    betas = Betas(kind="betas")
+    windows = Windows({2: tmp_path / "session02.npy"}, second, Window(start_s=0, n_tr=1), betas)
+    assert windows.dropped == 0
+    np.testing.assert_array_equal(windows[[0, 7]], values[[0, 7]])
+
+
+def test_load_windows_of_few_sessions(bold, trials, tmp_path):
+    table = tmp_path / "trials.parquet"
+    trials.to_parquet(table)
+    few = load_windows(bold, table, window(2), NSD_PREP, "standard", "train", sessions=1)
+    assert set(few.trials["session"]) == {1}

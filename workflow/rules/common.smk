@@ -32,7 +32,7 @@ wildcard_constraints:
     subjects=r"subj\d\d(\+subj\d\d)*",
     window=r"[a-z][a-z0-9_]*([+-]\d+)?",
     seed=r"\d+",
-    run=one_of(CONFIG.runs),
+    run=PLAN.runs_of(),
     preprocessing=one_of(CONFIG.preprocessing),
     generator=one_of(CONFIG.generators),
     test_set=one_of(CONFIG.test_sets),

@@ -64,7 +64,7 @@ class BrainModule(nn.Module):
         )
         self.timestep_layers = nn.ModuleDict(
             {
-                subject: TimestepLinear(timesteps, hidden, not settings.timestep_layers)
+                subject: TimestepLinear(timesteps, hidden, settings.timestep_layers == "shared")
                 for subject in voxels
             }
         )

@@ -34,12 +34,21 @@ def train(
     seed: int,
     out: Path,
     checkpoints: Path,
+    pretrained: Path | None,
 ) -> None:
     """Train brain module and adapters jointly, and write the model to folder `out`."""
     accelerator = make_accelerator(run.training)
     frozen = load_generator(generator).to(accelerator.device)
     windows = {
-        subject.name: load_windows(subject.need("bold"), subject.trials, window, run.split, "train")
+        subject.name: load_windows(
+            subject.need("bold"),
+            subject.trials,
+            window,
+            subject.preprocessing,
+            run.split,
+            "train",
+            sessions=run.sessions,
+        )
         for subject in data
     }
     latents = {subject.name: LatentCache(subject.need("latents")) for subject in data}

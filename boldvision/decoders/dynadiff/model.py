@@ -37,7 +37,7 @@ class Dynadiff(nn.Module):
         learned = settings.training.unconditional == "learned"
         self.unconditional = nn.Parameter(torch.zeros(tokens, width), requires_grad=learned)
         self.unet = generator.unet
-        if settings.lora is not None:
+        if settings.finetune == "lora":
             add_lora(self.unet, settings.lora)
 
     def forward(

@@ -25,6 +25,7 @@ def train(
     seed: int,
     out: Path,
     checkpoints: Path,
+    pretrained: Path | None,
 ) -> None:
     """Average the training images of all `data`, each counted once per trial."""
     total, count = torch.zeros(3, run.image_px, run.image_px, dtype=torch.float64), 0

@@ -1,13 +1,14 @@
 rule dynadiff_train:
     """Train brain module and adapters jointly; checkpoints lie beside the output."""
     input:
-        series=PLAN.series,
+        series=PLAN.training_series,
+        pretrained=PLAN.pretrained,
         trials=expand(
             f"{RESULTS}/trials/{{subject}}.parquet", subject=PLAN.trained_subjects
         ),
         latents=expand(
             f"{RESULTS}/latents/{{generator}}/{{subject}}.h5",
-            generator=lambda wildcards: PLAN.runs[wildcards.run].generator,
+            generator=lambda wildcards: PLAN.run(wildcards.run).generator,
             subject=PLAN.trained_subjects,
         ),
         generator=PLAN.generator_files,
@@ -29,6 +30,7 @@ rule dynadiff_train:
         subjects=PLAN.trained_subjects,
         bold=PLAN.bold,
         launch=PLAN.launch_options,
+        start=lambda wildcards, input: [f"--pretrained={path}" for path in input.pretrained],
         settings=PLAN.run_settings,
         code=fingerprint(
             "boldvision.decoders.dynadiff",
@@ -39,4 +41,5 @@ rule dynadiff_train:
         "python -m boldvision gpu --gpus {resources.gpu} --accelerate"
         " {params.launch:q} -- -m boldvision train --settings {params.settings:q}"
         " --subjects {params.subjects} --bold {params.bold} --trials {input.trials}"
-        " --latents {input.latents} --seed {wildcards.seed} --out {params.out} &> {log}"
+        " --latents {input.latents} --seed {wildcards.seed}"
+        " {params.start:q} --out {params.out} &> {log}"

@@ -1,0 +1,218 @@
+"""The configuration: every key, its type, its meaning.
+
+``Config`` validates the mapping that Snakemake reads from ``--configfile``. A misspelt key is an
+error. ``python -m boldvision config --markdown`` prints the table of keys in ``config/README.md``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+from boldvision.config.dataset import S3, Design, Miniature, Subject
+from boldvision.config.runs import (
+    BrainModule,
+    DynadiffRun,
+    Generator,
+    Lora,
+    MeanImageRun,
+    Pretrained,
+    Reconstruction,
+    Run,
+    Split,
+    Training,
+)
+from boldvision.config.scoring import Metrics, Network
+from boldvision.config.section import Section, require
+from boldvision.config.signal import (
+    TR_S,
+    Betas,
+    Fmriprep,
+    NsdPrep,
+    Preprocessing,
+    Window,
+    split_window_name,
+)
+
+__all__ = [
+    "S3",
+    "TR_S",
+    "Betas",
+    "BrainModule",
+    "Config",
+    "Costs",
+    "Design",
+    "DynadiffRun",
+    "Fmriprep",
+    "Gallery",
+    "Generator",
+    "Lora",
+    "MeanImageRun",
+    "Metrics",
+    "Miniature",
+    "Network",
+    "NsdPrep",
+    "Preprocessing",
+    "Pretrained",
+    "Reconstruction",
+    "Run",
+    "Scope",
+    "Section",
+    "Split",
+    "Subject",
+    "TestSet",
+    "Training",
+    "Window",
+    "split_window_name",
+]
+
+
+class TestSet(Section):
+    """Which windows and which trials of a split's test part are reconstructed."""
+
+    __test__ = False  # not a test case, whatever pytest thinks of the name
+
+    windows: list[str] = Field(
+        min_length=1, description="window names; `own` is the model's training window"
+    )
+    trials: Literal["one_repetition", "all", "averaged"] = Field(
+        description="one drawn repetition per image, every trial, or the mean of the repetitions"
+    )
+
+
+class Scope(Section):
+    """How much of the experiment matrix is run."""
+
+    items: list[str] | None = Field(
+        None, description="items of the runs table that the scope's target makes; null: all"
+    )
+    subjects: list[str] = Field(min_length=1, description="names of `subjects`")
+    specialized_shifts: list[int] = Field(description="shifts, in TRs, with a model of their own")
+    few_sessions: list[int] = Field(
+        default_factory=list, description="numbers of training sessions (paper, Figure 9)"
+    )
+
+
+class Gallery(Section):
+    """The page on which reconstructions are looked at."""
+
+    image_px: int = Field(128, ge=16, description="side of a picture on the page")
+    images: int | None = Field(None, ge=1, description="images per subject; null: all")
+    metrics: list[str] = Field(description="curves to choose from")
+
+
+class Costs(Section):
+    """What `plan_paper` multiplies: measured on your machines, or configured."""
+
+    gpu: str = Field(description="the GPU that the numbers are for")
+    train_samples_per_s: float = Field(gt=0, description="training samples per GPU and second")
+    reconstruct_images_per_s: float = Field(gt=0, description="reconstructions per GPU and second")
+    source: str = Field(description="where the numbers are from")
+
+
+class Config(Section):
+    """The whole configuration."""
+
+    dataset: str = Field(pattern=r"^[a-z0-9_]+$", description="names the folders of this dataset")
+    nsd_terms_accepted: bool = Field(
+        False,
+        description="true: you signed the NSD Data Access Agreement (naturalscenesdataset.org)",
+    )
+    s3: S3 = S3()
+    raw: str | None = Field(None, description="an existing copy of the bucket, used in place")
+    seed: int = Field(0, ge=0, description="seed of every run, split and drawn repetition")
+    gpus_per_job: int = Field(1, ge=0, description="GPUs of a training or sampling job; 0: CPU")
+    subjects: dict[str, Subject]
+    design: Design = Design()
+    miniature: Miniature | None = Field(None, description="null: the dataset is real")
+    preprocessing: dict[str, Preprocessing]
+    time_resolved_test_runs: int = Field(45, ge=1, description="task runs per subject held out")
+    windows: dict[str, Window]
+    test_sets: dict[str, TestSet]
+    generators: dict[str, Generator]
+    runs: dict[str, dict[str, Any]] = Field(
+        description="named models: a decoder's settings, or `base:` and what differs from it"
+    )
+    metrics: Metrics
+    runs_table: str = Field("config/runs.tsv", description="what each table and figure needs")
+    scope: str = Field(description="scope of `all` and of single tables and figures")
+    scopes: dict[str, Scope]
+    figures: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="what single figures show: shifts, trials, metrics"
+    )
+    gallery: Gallery
+    blur_faces: bool = Field(
+        True, description="blur faces in every reconstruction that a figure or the gallery shows"
+    )
+    costs: Costs
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Config:
+        for scope in self.scopes.values():
+            require(scope.subjects, self.subjects, "scopes: subject", "subjects")
+        require([self.scope], self.scopes, "scope", "scopes")
+        for name in self.runs:
+            run = self.run(name)
+            require([run.preprocessing], self.preprocessing, f"runs.{name}", "preprocessing")
+            if isinstance(run, DynadiffRun):
+                require([run.generator], self.generators, f"runs.{name}", "generators")
+                if run.pretrained:
+                    require([run.pretrained.run], self.runs, f"runs.{name}", "runs")
+                    require(run.pretrained.subjects, self.subjects, f"runs.{name}", "subjects")
+        for name, test_set in self.test_sets.items():
+            for window in test_set.windows:
+                if window != "own":
+                    self.window(window, where=f"test_sets.{name}")
+        return self
+
+    def run(self, name: str) -> DynadiffRun | MeanImageRun:
+        """Settings of the named run, its `base` merged in; see `split_run_name`.
+
+        Raises
+        ------
+        ValueError
+            The run or its base does not exist, or a setting is wrong.
+        """
+        base, sessions = split_run_name(name)
+        settings = self._merged(base, ()) | ({"sessions": sessions} if sessions else {})
+        try:
+            return TypeAdapter(Run).validate_python(settings)
+        except ValidationError as error:
+            wrong = []
+            for line in error.errors():
+                _decoder, *place = line["loc"] or [""]
+                wrong.append(f"{'.'.join(map(str, ['runs', name, *place]))}: {line['msg']}")
+            raise ValueError("\n  ".join(wrong)) from None
+
+    def _merged(self, name: str, seen: tuple[str, ...]) -> dict[str, Any]:
+        if name in seen:
+            raise ValueError(f"runs: {' -> '.join((*seen, name))} is a circle")
+        require([name], self.runs, "runs", "runs")
+        settings = dict(self.runs[name])
+        base = settings.pop("base", None)
+        return settings if base is None else _merge(self._merged(base, (*seen, name)), settings)
+
+    def window(self, name: str, where: str = "windows") -> Window:
+        """The named window; ``main+2`` is ``main`` two TRs later."""
+        base, shift = split_window_name(name)
+        require([base], self.windows, where, "windows")
+        window = self.windows[base]
+        return window.model_copy(update={"start_s": window.start_s + shift * TR_S})
+
+
+def split_run_name(name: str) -> tuple[str, int | None]:
+    """``dynadiff-10sessions`` is run ``dynadiff`` trained on its first 10 sessions."""
+    match = re.fullmatch(r"([a-z][a-z0-9_]*)(?:-(\d+)sessions)?", name)
+    if match is None:
+        raise ValueError(f"run {name!r}: expected a name of `runs`, as in dynadiff")
+    return match[1], int(match[2]) if match[2] else None
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
