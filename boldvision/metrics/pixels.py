@@ -70,8 +70,13 @@ def pixcorr(*, stimuli: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
     array [n], float64
         Higher is better; NaN where an image is constant.
     """
-    n = len(stimuli)
-    return 1 - correlation_distance(
-        stimuli=unit_range(stimuli).reshape(n, -1),
-        predictions=unit_range(reconstructions).reshape(n, -1),
-    )
+    pairs = zip(stimuli, reconstructions, strict=True)
+    return 1 - np.array([_distance(stimulus, picture) for stimulus, picture in pairs])
+
+
+def _distance(stimulus: np.ndarray, reconstruction: np.ndarray) -> float:
+    """Of one pair: two images fit the cache, a batch does not."""
+    return correlation_distance(
+        stimuli=unit_range(stimulus).reshape(1, -1),
+        predictions=unit_range(reconstruction).reshape(1, -1),
+    )[0]
