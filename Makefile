@@ -19,7 +19,7 @@ help:
 	@echo "make test            lint, types, unit, cluster, workflow and end-to-end tests"
 	@echo "make seeds [SEEDS=…]  check the known answer of three simulated datasets"
 	@echo "make bench           measure speed and memory (benchmarks/*.json)"
-	@echo "make docs            rewrite the table of keys and the schema of the configuration"
+	@echo "make docs            rewrite the table of keys, the schema and the costs of the targets"
 	@echo "make lock            resolve envs/*.in anew"
 	@echo "make clean           remove .env and what the demo made"
 
@@ -48,6 +48,7 @@ bench: $(READY)
 
 docs: $(READY)
 	.env/bin/python -m boldvision config --docs
+	.env/bin/python -m boldvision plan --docs
 
 lock: $(READY)
 	.env/bin/uv pip compile $(COMPILE) envs/requirements.in -o envs/requirements.lock

@@ -12,11 +12,15 @@ from boldvision.errors import UserError
 
 STAGES = {
     "config": ("boldvision.config_docs", "check a configuration, or print its keys"),
+    "plan": ("boldvision.plan", "print what tables and figures cost"),
     "miniature": ("boldvision.miniature.bucket", "write the simulated bucket"),
     "serve": ("boldvision.miniature.serve", "serve a folder as an S3 bucket around a command"),
     "fetch": ("boldvision.nsd.fetch", "download from the bucket"),
     "voxels": ("boldvision.signal.voxels", "list the voxels of a region of interest"),
     "prepare": ("boldvision.signal.prepare", "clean the BOLD series of one session"),
+    "betas": ("boldvision.signal.betas", "z-score the single-trial betas of one session"),
+    "fmriprep": ("boldvision.signal.fmriprep", "run fMRIPrep on the raw data of one subject"),
+    "prepare_fmriprep": ("boldvision.signal.prepare_fmriprep", "clean its output of one session"),
     "trials": ("boldvision.trials.table", "list the trials of one subject and their splits"),
     "latents": ("boldvision.generators.latents", "encode the images of one subject"),
     "generator": ("boldvision.generators.fetch", "fetch and check a published generator"),
@@ -40,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the named stage; import nothing else."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] not in STAGES:
-        lines = [f"  {name:<12} {about}" for name, (_, about) in STAGES.items()]
+        lines = [f"  {name:<16} {about}" for name, (_, about) in STAGES.items()]
         print("usage: python -m boldvision STAGE …\n\nstages:", *lines, sep="\n")
         return 0 if argv and argv[0] in ("-h", "--help") else 2
     try:

@@ -62,17 +62,28 @@ def read_config(files: list[str]) -> Config:
     UserError
         A file is missing or is not YAML, or a key is unknown, missing or wrong.
     """
-    from snakemake.utils import update_config
-
     from boldvision.workflow import load_config
+
+    try:
+        return load_config(read_values(files))
+    except UserError as error:
+        raise UserError(f"{' + '.join(files)}: {error}") from None
+
+
+def read_values(files: list[str]) -> dict[str, Any]:
+    """What configuration files say together, before it is validated.
+
+    Raises
+    ------
+    UserError
+        A file is missing or is not YAML.
+    """
+    from snakemake.utils import update_config
 
     values: dict[str, Any] = {}
     for file in files:
         update_config(values, _read_yaml(file))
-    try:
-        return load_config(values)
-    except UserError as error:
-        raise UserError(f"{' + '.join(files)}: {error}") from None
+    return values
 
 
 def schema() -> str:

@@ -10,8 +10,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from boldvision.config import Config, Generator
+from boldvision.config import Config, Fmriprep, Generator
 from boldvision.errors import UserError
+from boldvision.report.known_answer import CHECKED
+from boldvision.report.tables import TABLES as PAPER_TABLES
 from boldvision.runs_table import Evaluation, evaluations, read_runs
 
 TABLES = tuple(f"table_{number}" for number in range(1, 9))
@@ -73,10 +75,11 @@ class Plan:
         self.resources = f"resources/{self.config.dataset}"
         self.results = f"results/{self.config.dataset}"
         runs = read_runs(self.config.runs_table)
+        self.item_names = list(runs["item"].unique())
         self.items = {
             (scope, item): evaluations(self.config, runs, scope, item)
             for scope in self.config.scopes
-            for item in runs["item"].unique()
+            for item in self.item_names
         }
         self.fetched_generators = {
             generator.folder: generator
@@ -101,7 +104,8 @@ class Plan:
 
     def known_answer(self, scope: str) -> list[str]:
         """The check of the known answer; real data have none."""
-        return [f"{self.results}/{scope}/known_answer.json"] if self.config.miniature else []
+        checked = self.config.miniature and self.config.scopes[scope].known_answer
+        return [f"{self.results}/{scope}/known_answer.json"] if checked else []
 
     def gallery(self, scope: str) -> list[str]:
         """The page on which reconstructions are looked at, a folder."""
@@ -129,11 +133,9 @@ class Plan:
 
     # Tables and figures
 
-    def rows(self, item: str, run: str | None = None) -> Callable[[Any], list[dict[str, Any]]]:
-        """Params function: the evaluations of an item, or of one run of it, for its script."""
-        return lambda wildcards: [
-            self._row(e) for e in self._item(wildcards, item) if run in (None, e.run)
-        ]
+    def rows(self, item: str) -> Callable[[Any], list[dict[str, Any]]]:
+        """Params function: the evaluations of an item, for its script."""
+        return lambda wildcards: [self._row(e) for e in self._item(wildcards, item)]
 
     def scores(self, item: str) -> Callable[[Any], list[str]]:
         """Input function: the scores of an item, and their summaries."""
@@ -148,6 +150,52 @@ class Plan:
         return lambda wildcards: [
             self._row(e)["reconstructions"] for e in self._item(wildcards, item)
         ]
+
+    def stimuli(self, item: str) -> Callable[[Any], list[str]]:
+        """Input function: the images that the subjects of an item saw."""
+        return lambda wildcards: sorted(
+            {self._row(e)["stimuli"] for e in self._item(wildcards, item)}
+        )
+
+    def trials(self, item: str) -> Callable[[Any], list[str]]:
+        """Input function: the trial tables of the subjects of an item."""
+        return lambda wildcards: sorted(
+            {self._row(e)["trials"] for e in self._item(wildcards, item)}
+        )
+
+    def records(self, item: str) -> Callable[[Any], list[str]]:
+        """Input function: what was recorded when the models of an item were trained."""
+        return lambda wildcards: [self._row(e)["training"] for e in self._item(wildcards, item)]
+
+    def table_rows(self, wildcards: Any) -> dict[str, list[dict[str, Any]]]:
+        """Params function: the evaluations of every table of a scope."""
+        return self._rows_of(wildcards.scope, TABLES)
+
+    def table_scores(self, wildcards: Any) -> list[str]:
+        """Input function: the scores of every table of a scope, and their summaries."""
+        return _files(self.table_rows(wildcards), "parquet", "summary")
+
+    def checked_rows(self, wildcards: Any) -> dict[str, list[dict[str, Any]]]:
+        """Params function: the evaluations that the known answer is checked on."""
+        return self._rows_of(wildcards.scope, CHECKED)
+
+    def checked_files(self, wildcards: Any) -> list[str]:
+        """Input function: their scores, and the pictures and stimuli of table 1."""
+        items = self.checked_rows(wildcards)
+        looked_at = {name: rows for name, rows in items.items() if name == "table_1"}
+        return [
+            *_files(items, "parquet", "summary"),
+            *_files(looked_at, "reconstructions", "stimuli"),
+        ]
+
+    def caption(self, wildcards: Any) -> dict[str, str]:
+        """Params function: what the report says of a table."""
+        table = PAPER_TABLES[int(wildcards.number)]
+        return {"title": table.title, "shows": table.shows, "ours": table.ours}
+
+    def split(self, item: str) -> Callable[[Any], str]:
+        """Params function: the split of an item's first run, which a figure states."""
+        return lambda wildcards: self.run(self._item(wildcards, item)[0].run).split
 
     def subjects(self, wildcards: Any) -> list[str]:
         """Subjects of a scope."""
@@ -174,6 +222,23 @@ class Plan:
         """Wildcard constraint: the entries of `preprocessing` of a kind."""
         entries = self.config.preprocessing.items()
         return one_of(name for name, settings in entries if settings.kind == kind)
+
+    def fmriprep(self, wildcards: Any) -> Fmriprep:
+        """Settings of a preprocessing with fMRIPrep."""
+        settings = self.config.preprocessing[wildcards.preprocessing]
+        assert isinstance(settings, Fmriprep), wildcards.preprocessing
+        return settings
+
+    def fmriprep_job(self, wildcards: Any) -> str:
+        """How fMRIPrep runs, with a working folder of the subject's own."""
+        job = self.fmriprep(wildcards).job
+        work = f"{job.work}/{self.config.dataset}/{wildcards.preprocessing}/{wildcards.subject}"
+        return as_json(**job.model_dump() | {"work": work})
+
+    def derivatives(self, wildcards: Any) -> str:
+        """fMRIPrep's output of a subject: existing derivatives, or those of its own job."""
+        own = f"{self.results}/fmriprep/{wildcards.preprocessing}/{wildcards.subject}"
+        return self.fmriprep(wildcards).derivatives or own
 
     def trained_subjects(self, wildcards: Any) -> list[str]:
         """Subjects that a model is trained on."""
@@ -213,6 +278,10 @@ class Plan:
             return []
         place = f"{start.run}/{'+'.join(start.subjects)}/{wildcards.window}/seed-{wildcards.seed}"
         return [f"{self.results}/models/{place}/model.safetensors"]
+
+    def start_options(self, wildcards: Any) -> list[str]:
+        """Options of the stage `train` that name that model."""
+        return [f"--pretrained={model}" for model in self.pretrained(wildcards)]
 
     def generator(self, wildcards: Any) -> Generator | None:
         """The generator that is named, or that a run uses."""
@@ -295,19 +364,32 @@ class Plan:
             raise UserError(f"{self.config.runs_table}: no line for {item!r}")
         return self.items[scope, item]
 
+    def _rows_of(self, scope: str, names: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+        chosen = [name for name in self.items_of(scope) if name in names]
+        return {name: [self._row(e) for e in self.items[scope, name]] for name in chosen}
+
     def _row(self, evaluation: Evaluation) -> dict[str, Any]:
         return {
             **asdict(evaluation),
             "parquet": f"{self.results}/metrics/{evaluation.scores}.parquet",
             "summary": f"{self.results}/metrics/{evaluation.scores}.json",
+            "training": f"{self.results}/models/{evaluation.model}/training.json",
             "reconstructions": f"{self.results}/reconstructions/{evaluation.reconstruction}",
             "stimuli": f"{self.resources}/images/{evaluation.subject}.h5",
+            "trials": f"{self.results}/trials/{evaluation.subject}.parquet",
         }
 
 
 def _located(place: tuple[Any, ...], message: str) -> str:
     message = message.removeprefix("Value error, ")  # pydantic's, of errors raised in config.py
     return f"{'.'.join(map(str, place))}: {message}" if place else message
+
+
+def _files(items: Mapping[str, list[dict[str, Any]]], *kinds: str) -> list[str]:
+    """Files of some kinds of every evaluation, each once."""
+    return list(
+        dict.fromkeys(row[kind] for rows in items.values() for row in rows for kind in kinds)
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -30,6 +30,7 @@ from boldvision.config.signal import (
     TR_S,
     Betas,
     Fmriprep,
+    FmriprepJob,
     NsdPrep,
     Preprocessing,
     Window,
@@ -46,6 +47,7 @@ __all__ = [
     "Design",
     "DynadiffRun",
     "Fmriprep",
+    "FmriprepJob",
     "Gallery",
     "Generator",
     "Lora",
@@ -93,6 +95,9 @@ class Scope(Section):
     few_sessions: list[int] = Field(
         default_factory=list, description="numbers of training sessions (paper, Figure 9)"
     )
+    known_answer: bool = Field(
+        True, description="check the answer of a simulated dataset; real data have none"
+    )
 
 
 class Gallery(Section):
@@ -104,11 +109,15 @@ class Gallery(Section):
 
 
 class Costs(Section):
-    """What `plan_paper` multiplies: measured on your machines, or configured."""
+    """Rates that `plan_paper` multiplies; where a run has a trained model, its own rate is used."""
 
-    gpu: str = Field(description="the GPU that the numbers are for")
+    gpu: str = Field(description="the GPU that the rates are for, or a CPU core")
     train_samples_per_s: float = Field(gt=0, description="training samples per GPU and second")
     reconstruct_images_per_s: float = Field(gt=0, description="reconstructions per GPU and second")
+    score_values_per_s: float = Field(
+        gt=0, description="values (images x metrics) per GPU and second"
+    )
+    job_s: float = Field(0.0, ge=0, description="what every job takes to begin, s")
     source: str = Field(description="where the numbers are from")
 
 

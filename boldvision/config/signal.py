@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from boldvision.config.section import Section
 
@@ -43,24 +43,41 @@ class Betas(Section):
     dtype: Literal["float16", "float32"] = Field("float32", description="type on disk")
 
 
+class FmriprepJob(Section):
+    """How fMRIPrep runs; nothing here changes what it makes."""
+
+    runtime: Literal["docker", "apptainer"] = Field("docker", description="what runs the container")
+    image: str | None = Field(
+        None,
+        description="Apptainer's image file, or a Docker image in place of "
+        "`nipreps/fmriprep:VERSION`",
+    )
+    licence: str = Field("license.txt", description="FreeSurfer's licence file")
+    work: str = Field("work/fmriprep", description="working folder, on scratch; removed on success")
+    threads: int = Field(8, ge=1, description="CPU threads of one subject's job")
+    mem_gb: int = Field(32, ge=1, description="memory of one subject's job, GB")
+
+    @model_validator(mode="after")
+    def _has_an_image(self) -> FmriprepJob:
+        if self.runtime == "apptainer" and self.image is None:
+            raise ValueError("`runtime: apptainer` needs `image`, an image file (.sif)")
+        return self
+
+
 class Fmriprep(Section):
     """fMRIPrep from the raw BIDS data, projected to fsaverage5 (paper, Table 5)."""
 
     kind: Literal["fmriprep"] = Field(description="fMRIPrep, then 20,484 vertices of fsaverage5")
     version: str = Field("23.2.0", description="version of fMRIPrep")
-    runtime: Literal["docker", "apptainer"] = Field("docker", description="what runs its container")
-    image: str | None = Field(None, description="Apptainer image file; null with docker")
-    licence: str = Field("license.txt", description="FreeSurfer's licence file")
-    work: str = Field("work/fmriprep", description="fMRIPrep's working folder, on scratch")
     space: Literal["MNI152NLin2009cAsym", "fsaverage5"] = Field(
         "MNI152NLin2009cAsym",
         description="output space: volumes that nilearn projects, as in the paper, or fMRIPrep's "
         "own projection",
     )
-    threads: int = Field(8, ge=1, description="CPU threads of one subject's job")
-    mem_gb: int = Field(32, ge=1, description="memory of one subject's job, GB")
+    # Left out of the settings of stages: neither is a reason to compute anything again.
+    job: FmriprepJob = Field(FmriprepJob(), exclude=True)
     derivatives: str | None = Field(
-        None, description="existing derivatives, used in place of running fMRIPrep"
+        None, exclude=True, description="existing derivatives, used in place of running fMRIPrep"
     )
     detrend: Detrend = Field("cosine", description="as in `nsd_prep`")
     cutoff_s: float = Field(128.0, gt=0, description="longest period kept by cosine, s")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import shutil
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from boldvision.cli import settings_from
 from boldvision.decoders.base import Decoder, digest, implementation
 from boldvision.decoders.train import add_data_arguments, run_settings, subject_data
 from boldvision.files import atomic, replace_folder
+from boldvision.nsd.integrity import sha256
 from boldvision.trials.windows import AveragedWindows, Windows, load_windows
 
 
@@ -71,8 +71,7 @@ def main(argv: list[str]) -> None:
         run, generator, arguments.model, arguments.seed, best_device()
     )
     work = arguments.out.with_name(f"{arguments.out.name}.partial")
-    with (arguments.model / "model.safetensors").open("rb") as file:
-        model = hashlib.file_digest(file, "sha256").hexdigest()
+    model = sha256(arguments.model / "model.safetensors")
     partial = work / digest(settings, data.name, arguments.seed, model)
     for name, window in settings["windows"].items():
         target = partial / f"{name}.h5"

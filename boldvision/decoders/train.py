@@ -12,7 +12,9 @@ from pydantic import TypeAdapter
 from boldvision import config
 from boldvision.cli import settings_from
 from boldvision.decoders.base import SubjectData, digest, implementation
+from boldvision.errors import UserError
 from boldvision.files import replace_folder
+from boldvision.nsd.integrity import sha256
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,10 +64,31 @@ def run_settings(settings: dict) -> tuple[config.Run, config.Generator | None]:
     return run, None if generator is None else config.Generator(**generator)
 
 
+def start_digest(run: config.Run, pretrained: Path | None) -> str | None:
+    """Digest of the model file that a run starts from, if it does.
+
+    Raises
+    ------
+    UserError
+        The run starts from a model and none is given, or the other way round; or it is missing.
+    """
+    if (pretrained is None) == (getattr(run, "pretrained", None) is not None):
+        raise UserError(
+            "--pretrained: expected a model file if, and only if, `pretrained` of the run names a "
+            f"model; found {pretrained}. Give both or neither."
+        )
+    if pretrained is None:
+        return None
+    if not pretrained.is_file():
+        raise UserError(f"{pretrained}: expected the model to start from, found no file; train it")
+    return sha256(pretrained)
+
+
 def main(argv: list[str]) -> None:
     """Stage `train`: writes folder ``--out``.
 
-    A killed job goes on from ``<out>.checkpoint``, if seed, subjects and all settings are the same.
+    A killed job goes on from ``<out>.checkpoint``, if seed, subjects, the model it started from and
+    all settings are the same.
     """
     parser = argparse.ArgumentParser(prog="boldvision train", description=__doc__)
     add_data_arguments(parser)
@@ -75,6 +98,7 @@ def main(argv: list[str]) -> None:
     settings = settings_from(arguments.settings)
     run, generator = run_settings(settings)
     window = config.Window(**settings["window"])
+    start = start_digest(run, arguments.pretrained)
     work = arguments.out.with_name(f"{arguments.out.name}.checkpoint")
     work.mkdir(parents=True, exist_ok=True)
     finished = work / "model"
@@ -86,7 +110,7 @@ def main(argv: list[str]) -> None:
         window=window,
         seed=arguments.seed,
         out=finished,
-        checkpoints=work / digest(settings, arguments.subjects, arguments.seed),
+        checkpoints=work / digest(settings, arguments.subjects, arguments.seed, start),
         pretrained=arguments.pretrained,
     )
     if os.environ.get("RANK", "0") == "0":

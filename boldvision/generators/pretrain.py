@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from boldvision import config
 from boldvision.cli import settings_from
-from boldvision.decoders.dynadiff.objective import draw_timesteps
 from boldvision.files import replace_folder
 from boldvision.generators.images import to_tensor
+from boldvision.generators.timesteps import draw_timesteps
 from boldvision.miniature.scenes import render_all
 from boldvision.training.schedule import learning_rate
 

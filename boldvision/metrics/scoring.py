@@ -23,8 +23,11 @@ from boldvision.seeds import numpy_generator
 BLOCK = 128
 """Images whose features are in memory at a time."""
 
-CHANCE_PAIRS = 100
-"""Unrelated pairs that chance is the mean of, at most; no more than a block."""
+CHANCE_IMAGES = 100
+"""Reconstructions that chance is the mean of, at most; no more than a block."""
+
+CORRELATED = {"pixcorr", "correlation_distance"}
+"""Kinds of comparison by correlation: all pairs cost no more than a few."""
 
 Extract = Callable[[np.ndarray, Sequence[str]], dict[str, np.ndarray]]
 
@@ -39,7 +42,8 @@ class Scored:
         One per reconstruction, as a fraction.
     chance : float
         Expected of a reconstruction that is unrelated to its stimulus: 0.5 for two-way
-        identification, else the mean over pairs of a reconstruction and another image's stimulus.
+        identification, else the mean over pairs of a reconstruction and another image's stimulus
+        (all pairs for correlations, one for each reconstruction for the rest).
     undefined : int
         Values that were undefined (constant image) and count as uncorrelated.
     """
@@ -203,8 +207,11 @@ def _score_window(
                 continue
             true[name].append(compare(measure, kept[rows[some]], new, protocol))
             if first == 0:
-                wrong = kept[other[:CHANCE_PAIRS]]
-                unrelated[name] = compare(measure, wrong, new[:CHANCE_PAIRS], protocol)
+                few = slice(CHANCE_IMAGES)
+                if measure.kind in CORRELATED:
+                    unrelated[name] = _unrelated_correlations(measure, kept, new[few], rows[few])
+                else:
+                    unrelated[name] = compare(measure, kept[other[few]], new[few], protocol)
     scored = {}
     for name, measure in chosen.items():
         if measure.kind == "two_way":
@@ -230,6 +237,18 @@ def _paired(measure: Measure, true: list[np.ndarray], unrelated: np.ndarray) -> 
     values = np.where(undefined, instead, values)
     chance = np.where(np.isnan(unrelated), instead, unrelated)
     return Scored(values, float(chance.mean()), int(undefined.sum()))
+
+
+def _unrelated_correlations(
+    measure: Measure, kept: np.ndarray, new: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """Scores of every reconstruction on the stimuli of all others that are of another image."""
+    present = np.unique(rows)
+    r = correlations(
+        stimuli=kept[present].reshape(len(present), -1), predictions=new.reshape(len(new), -1)
+    )
+    r = r[present[:, None] != rows]
+    return r if measure.kind == "pixcorr" else 1 - r
 
 
 def rows_of_another_image(rows: np.ndarray, seed: int) -> np.ndarray:

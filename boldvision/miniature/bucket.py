@@ -17,7 +17,7 @@ from boldvision import config
 from boldvision.cli import settings_from
 from boldvision.config import TR_S
 from boldvision.files import replace_folder
-from boldvision.miniature import behaviour, bold
+from boldvision.miniature import behaviour, bids, bold
 from boldvision.miniature.experiment import experiment_design, run_designs
 from boldvision.miniature.scenes import draw_scene, render_all
 from boldvision.nsd import keys
@@ -96,6 +96,7 @@ def write_bucket(simulation: Simulation, out: Path) -> None:
     part = out.with_name(f"{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     write_experiment(simulation, part)
+    bids.write_rawdata(simulation, part)
     for name, subject in simulation.settings.subjects.items():
         anatomy = Anatomy(subject)
         write_subject(simulation, name, anatomy, part)
@@ -212,7 +213,10 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--settings", required=True, help="JSON: `miniature`, `subjects`, `design`")
     parser.add_argument("--bucket", type=Path, required=True, help="folder to write")
     parser.add_argument("--truth", type=Path, required=True, help="folder of the known answer")
+    parser.add_argument("--derivatives", type=Path, help="folder of simulated fMRIPrep derivatives")
     arguments = parser.parse_args(argv)
     simulation = Simulation(Dataset(**settings_from(arguments.settings)))
     write_truth(simulation, arguments.truth)
     write_bucket(simulation, arguments.bucket)
+    if arguments.derivatives:
+        bids.write_derivatives(simulation, arguments.derivatives)

@@ -19,6 +19,7 @@ from boldvision.errors import UserError
 from boldvision.files import replace_folder
 from boldvision.nsd import keys
 from boldvision.nsd.download import Entry, download, link, raw_file, write_ledger
+from boldvision.nsd.rawdata import dereference, fmriprep_keys
 from boldvision.nsd.runs import file_runs, task_file_runs
 
 
@@ -62,6 +63,15 @@ def fetch_session(settings: Settings, args: argparse.Namespace) -> list[Entry]:
     return entries
 
 
+def fetch_betas(settings: Settings, args: argparse.Namespace) -> list[Entry]:
+    """Fetch the single-trial betas of a session."""
+    file_runs(_subject(settings), args.session)  # the session exists
+    key = keys.betas(args.subject, args.session, args.kind, args.file)
+    entries = _files(settings, _within(_partial(args.out), [key]))
+    replace_folder(_partial(args.out), args.out)
+    return entries
+
+
 def fetch_images(settings: Settings, args: argparse.Namespace) -> list[Entry]:
     """Fetch the images that a subject saw; the experiment must be there."""
     from boldvision.nsd import stimuli
@@ -79,11 +89,28 @@ def fetch_images(settings: Settings, args: argparse.Namespace) -> list[Entry]:
     return [Entry(f"{keys.stimuli()}#{args.subject}", out.stat().st_size, "", "", sha256(out))]
 
 
+def fetch_rawdata(settings: Settings, args: argparse.Namespace) -> list[Entry]:
+    """Fetch what fMRIPrep needs of a subject's raw data: a BIDS dataset of its own."""
+    subject = _subject(settings)
+    listed = _listed(settings, keys.RAWDATA, below=False)
+    listed += _listed(settings, keys.raw_subject(subject.number))
+    wanted = fmriprep_keys(listed, subject)
+    folder = _partial(args.out)
+    targets = {key: folder / key.removeprefix(keys.RAWDATA) for key in wanted}
+    entries = _files(settings, targets)
+    for target in targets.values():
+        dereference(target)
+    replace_folder(folder, args.out)
+    return entries
+
+
 PARTS = {
     "experiment": fetch_experiment,
     "subject": fetch_subject,
     "session": fetch_session,
+    "betas": fetch_betas,
     "images": fetch_images,
+    "rawdata": fetch_rawdata,
 }
 
 
@@ -116,9 +143,14 @@ def _parser() -> argparse.ArgumentParser:
         part.add_argument("--endpoint", help="address of the server, in place of s3.endpoint")
         if name != "experiment":
             part.add_argument("--subject", required=True, help="as in the bucket: subj01")
-        if name == "session":
+        if name in ("session", "betas"):
             part.add_argument("--session", type=int, required=True, help="1-based")
-            part.add_argument("--out", type=Path, required=True, help="folder of the runs")
+            part.add_argument("--out", type=Path, required=True, help="folder of the session")
+        if name == "rawdata":
+            part.add_argument("--out", type=Path, required=True, help="folder of the dataset")
+        if name == "betas":
+            part.add_argument("--kind", required=True, help="folder of the bucket, betas_…")
+            part.add_argument("--file", required=True, choices=["nii.gz", "hdf5"])
     return parser
 
 
@@ -145,6 +177,15 @@ def _files(settings: Settings, targets: dict[str, Path]) -> list[Entry]:
     if settings.raw is not None:
         return link(settings.raw, targets)
     return download(_bucket(settings), targets)
+
+
+def _listed(settings: Settings, folder: str, below: bool = True) -> list[str]:
+    """Keys in a folder of the bucket or of an existing copy of it."""
+    if settings.raw is None:
+        return _bucket(settings).keys(folder, below)
+    raw = Path(settings.raw).expanduser()
+    found = (raw / folder).glob("**/*" if below else "*")
+    return [path.relative_to(raw).as_posix() for path in found if path.is_file()]
 
 
 def _within(folder: Path, wanted: list[str]) -> dict[str, Path]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 SPACE = "func1pt8mm"
 """The functional preparation used throughout: 1.8 mm voxels, one volume every 4/3 s."""
 
+RAWDATA = "nsddata_rawdata/"
+"""The raw data, a BIDS dataset; the files directly in this folder describe it."""
+
 
 def expdesign() -> str:
     """MATLAB file with the order of the images of every subject."""
@@ -68,6 +71,26 @@ def betas(
     """
     folder = f"nsddata_betas/ppdata/{subject}/{SPACE}/{kind}"
     return f"{folder}/betas_session{session:02d}.{extension}"
+
+
+def raw_subject(number: int) -> str:
+    """Folder of a subject's raw data: BIDS calls subj01 ``sub-01``."""
+    return f"{RAWDATA}sub-{number:02d}/"
+
+
+def raw_session(number: int, session: int) -> str:
+    """Folder of a core session's raw data."""
+    return f"{raw_subject(number)}ses-nsd{session:02d}/"
+
+
+def raw_run(number: int, session: int, task_run: int, suffix: str) -> str:
+    """File of one task run; `suffix` is ``bold.nii.gz``, ``bold.json`` or ``events.tsv``."""
+    return f"{raw_session(number, session)}func/{bids_run(number, session, task_run)}_{suffix}"
+
+
+def bids_run(number: int, session: int, task_run: int) -> str:
+    """How names of files of a task run begin, in the raw data and in derivatives of them."""
+    return f"sub-{number:02d}_ses-nsd{session:02d}_task-nsdcore_run-{task_run:02d}"
 
 
 def _run(session: int, file_run: int) -> str:

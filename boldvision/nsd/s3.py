@@ -22,6 +22,9 @@ BACKOFF_S = 1.0
 
 CHUNK = 1 << 20
 
+PAGE = 1000
+"""Names in one answer of a listing, the most that S3 gives."""
+
 
 @dataclass(frozen=True)
 class Remote:
@@ -67,6 +70,37 @@ class Bucket:
             ),
         )
 
+    def keys(self, prefix: str, below: bool = True) -> list[str]:
+        """Names of all objects in a folder.
+
+        Parameters
+        ----------
+        prefix
+            The folder, with its final ``/``.
+        below
+            With the folders in it.
+
+        Raises
+        ------
+        UserError
+            The bucket may not be listed, or the server does not answer.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.name,
+            Prefix=prefix,
+            Delimiter="" if below else "/",
+            PaginationConfig={"PageSize": PAGE},
+        )
+        try:
+            listed = [item["Key"] for page in pages for item in page.get("Contents", [])]
+        except ClientError as error:
+            raise _refused(self, prefix, error) from None
+        except BotoCoreError as error:
+            raise _no_answer(self, error) from None
+        return [key for key in listed if not key.endswith("/")]
+
     def heads(self, keys: list[str]) -> list[Remote]:
         """Look objects up.
 
@@ -81,9 +115,7 @@ class Bucket:
             with ThreadPoolExecutor(WORKERS) as pool:
                 found = list(pool.map(self._head, keys))
         except BotoCoreError as error:
-            raise UserError(
-                f"s3://{self.name} at {self.address}: no answer ({error}); try again"
-            ) from None
+            raise _no_answer(self, error) from None
         missing = [key for key, remote in zip(keys, found, strict=True) if remote is None]
         if missing:
             raise UserError(
@@ -153,6 +185,10 @@ class Bucket:
 
 def _status(error) -> int:
     return error.response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def _no_answer(bucket: Bucket, error) -> UserError:
+    return UserError(f"s3://{bucket.name} at {bucket.address}: no answer ({error}); try again")
 
 
 def _refused(bucket: Bucket, key: str, error) -> UserError:

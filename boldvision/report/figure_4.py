@@ -18,6 +18,7 @@ from boldvision.config import TR_S
 from boldvision.errors import UserError
 from boldvision.report import style
 from boldvision.report.curves import GENERAL, SPECIALIZED
+from boldvision.report.pictures import read_images, read_reconstructions, row_label, show
 from boldvision.report.times import TRIAL_S, shifted, times
 
 TRIAL_ROWS = round(TRIAL_S / TR_S)
@@ -128,21 +129,6 @@ def reconstructed_trials(rows: list[Cells]) -> set[int]:
     return common or set()
 
 
-def read_images(path: Path, key: str, wanted: Sequence[int]) -> list[np.ndarray]:
-    """Images uint8 [H, W, 3] whose `key` (``trial`` or ``image_id``) is wanted, in that order.
-
-    Raises
-    ------
-    UserError
-        The file lacks one.
-    """
-    with h5py.File(path) as file:
-        place = {int(value): i for i, value in enumerate(file[key][:])}
-        if missing := [value for value in wanted if value not in place]:
-            raise UserError(f"{path}: expected {key} {missing}, found none; make the file again")
-        return [file["images"][place[value]] for value in wanted]
-
-
 @style.styled()
 def figure_4(
     rows: list[Cells],
@@ -150,6 +136,7 @@ def figure_4(
     stimuli: Path,
     training_window: str,
     windows: Mapping[str, Mapping[str, Any]],
+    blur: bool,
     note: str = "",
 ) -> Figure:
     """Reconstructions of successive windows below the images that were shown (paper, Figure 4).
@@ -166,21 +153,31 @@ def figure_4(
         Window of the General model: shift 0.
     windows : mapping
         ``windows`` of the configuration.
+    blur : bool
+        Whether faces in reconstructions are blurred.
     note : str
         What to know about the data; shown above the images.
     """
     shifts = sorted(rows[0].files)
+    trials = [moment.trial for moment in moments]
+    decoded = {
+        (row.name, shift): read_reconstructions(path, "trial", trials, blur)
+        for row in rows
+        for shift, path in row.files.items()
+    }
     figure, grid = _canvas(len(moments), 1 + len(rows), len(shifts))
     for k, moment in enumerate(moments):
         top = k * (2 + len(rows))
         _draw_stimuli(figure, grid, top, shifts, moment, stimuli)
         for r, row in enumerate(rows, start=1):
-            bottom = _draw_row(figure, grid, top + r, shifts, row, moment.trial)
+            images = [decoded[row.name, shift][k] if shift in row.files else None
+                      for shift in shifts]  # fmt: skip
+            bottom = _draw_row(figure, grid, top + r, row.name, images)
     for axes, shift in zip(bottom, shifts, strict=True):
         t = times(shifted(training_window, shift), windows)
         axes.set_xlabel(f"{t.start_s:.1f} to\n{t.upper_end_s:.1f} s".replace("-", "−"))
     figure.supxlabel("Test window (s after the onset of the current image)", fontsize=8, y=0.006)
-    figure.suptitle(note, fontsize=8, y=0.994)
+    style.note(figure, note)
     return figure
 
 
@@ -211,37 +208,32 @@ def _draw_stimuli(
     """Previous, current and next image above the window that lies where theirs would."""
     label = figure.add_subplot(grid[top, 0])
     label.set_axis_off()
-    _row_label(label, "Stimuli")
+    row_label(label, "Stimuli")
     shown = read_images(stimuli, "image_id", [moment.previous, moment.current, moment.next])
     names = (f"Previous (−{TRIAL_S:.0f} s)", "Current (0 s)", f"Next (+{TRIAL_S:.0f} s)")
     for place, image, name in zip((-TRIAL_ROWS, 0, TRIAL_ROWS), shown, names, strict=True):
         if place in shifts:
             axes = figure.add_subplot(grid[top, shifts.index(place)])
-            _show(axes, image)
+            show(axes, image)
             axes.set_title(name, fontsize=7, pad=2)
 
 
 def _draw_row(
-    figure: Figure, grid: GridSpec, place: int, shifts: list[int], row: Cells, trial: int
+    figure: Figure, grid: GridSpec, place: int, name: str, images: list[np.ndarray | None]
 ) -> list[Axes]:
-    line = [figure.add_subplot(grid[place, column]) for column in range(len(shifts))]
-    for axes, shift in zip(line, shifts, strict=True):
-        path = row.files.get(shift)
-        _show(axes, None if path is None else read_images(path, "trial", [trial])[0])
-    _row_label(line[0], row.name)
+    line = [figure.add_subplot(grid[place, column]) for column in range(len(images))]
+    for axes, image in zip(line, images, strict=True):
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        if image is None:
+            _show_absence(axes)
+        else:
+            axes.imshow(image, interpolation="nearest")
+    row_label(line[0], name)
     return line
 
 
-def _row_label(axes: Axes, text: str) -> None:
-    axes.text(-0.08, 0.5, text, ha="right", va="center", transform=axes.transAxes)
-
-
-def _show(axes: Axes, image: np.ndarray | None) -> None:
-    axes.set(xticks=[], yticks=[])
-    if image is not None:
-        axes.imshow(image, interpolation="nearest")
-        axes.spines[:].set_visible(False)
-        return
+def _show_absence(axes: Axes) -> None:
     axes.set_facecolor("#f4f4f4")
     axes.spines[:].set(visible=True, linestyle=":", color=style.FAINT)
     axes.text(0.5, 0.5, "not trained\nin this scope", ha="center", va="center", fontsize=6.5,

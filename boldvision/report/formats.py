@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from boldvision.files import atomic
-from boldvision.report.tables import MEAN, OURS, PUBLISHED, notes
 
-ARROWS = {"higher": "↑", "lower": "↓"}
-
-LATEX_SPECIAL = {
+LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
     "%": r"\%",
@@ -22,129 +22,168 @@ LATEX_SPECIAL = {
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
     "±": r"$\pm$",
+    "−": r"$-$",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
     "√": r"$\surd$",
     "–": "--",
     "×": r"$\times$",
 }
+"""Characters that LaTeX reads as something else, or not at all."""
 
 
-def write(frame: pd.DataFrame, title: str, csv: str, markdown: str, latex: str) -> None:
-    """Write a table made by `boldvision.report.tables` in three formats.
+class Header(NamedTuple):
+    """Head of a column, and what is said below it in smaller print."""
+
+    text: str
+    below: str = ""
+
+
+class Cell(NamedTuple):
+    """A cell as it is shown."""
+
+    text: str
+    bold: bool = False
+
+
+class Section(NamedTuple):
+    """Lines of a table under one heading."""
+
+    heading: str
+    lines: Sequence[Sequence[Cell]]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table as it is read.
+
+    Attributes
+    ----------
+    name : str
+        For example ``Table 1``; LaTeX, which numbers tables itself, has it in the label only.
+    title : str
+        First sentence of the caption.
+    headers : sequence of Header
+        The first is of the column of row names.
+    sections : sequence of Section
+    notes : sequence of str
+        What to know to read it.
+    sections_are : str
+        What a heading is, for example ``Subject``; empty where there is only one section.
+    long : bool
+        Whether it may be longer than a page.
+    """
+
+    name: str
+    title: str
+    headers: Sequence[Header]
+    sections: Sequence[Section]
+    notes: Sequence[str]
+    sections_are: str = ""
+    long: bool = False
+
+
+def write(frame: pd.DataFrame, sheet: Sheet, csv: str, markdown: str, latex: str) -> None:
+    """Write a table in three formats.
 
     Parameters
     ----------
     frame : DataFrame
-        One row per number.
-    title : str
-        First sentence of the caption.
+        One row per number, every digit: the CSV.
+    sheet : Sheet
+        The same for people: Markdown and LaTeX.
     csv, markdown, latex : str
-        Output files; the CSV is tidy and has every digit.
+        Output files.
     """
     with atomic(csv) as part:
         frame.to_csv(part, index=False)
-    for path, text in ((markdown, to_markdown(frame, title)), (latex, to_latex(frame, title))):
+    for path, text in ((markdown, to_markdown(sheet)), (latex, to_latex(sheet))):
         with atomic(path) as part:
             Path(part).write_text(text, encoding="utf-8")
 
 
+def to_markdown(sheet: Sheet) -> str:
+    """The table in Markdown, its notes below it."""
+    heads = [f"{text} ({below})" if below else text for text, below in sheet.headers]
+    first = [sheet.sections_are] if sheet.sections_are else []
+    lines = [
+        _bar([*first, *heads]),
+        _bar([*(":--" for _ in first), ":--", *["--:"] * (len(heads) - 1)]),
+    ]
+    for section in sheet.sections:
+        heading = [section.heading] if sheet.sections_are else []
+        for cells in section.lines:
+            texts = [f"**{cell.text}**" if cell.bold else cell.text for cell in cells]
+            lines.append(_bar([*heading, *texts]))
+    return "\n".join(
+        [f"**{sheet.name}. {sheet.title}**", "", *lines, "", *(f"- {n}" for n in sheet.notes), ""]
+    )
+
+
+def _bar(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+
 def escape(text: str) -> str:
     """Plain text as LaTeX."""
-    return "".join(LATEX_SPECIAL.get(character, character) for character in text)
+    return "".join(LATEX.get(character, character) for character in text)
 
 
-def best(frame: pd.DataFrame) -> set[int]:
-    """Index of the best number of every subject and metric among the rows that compare.
-
-    Numbers of ours that do not compare with the published ones compete among themselves; numbers
-    that look the same in the table are both best.
-    """
-    winners: set[int] = set()
-    rounded = frame.assign(shown=frame["value"].round(2))
-    for _, group in rounded.groupby(["subject", "metric"], sort=False):
-        one_pool = group["comparable"].all()
-        pools = [group] if one_pool else [pool for _, pool in group.groupby("source")]
-        for pool in pools:
-            shown = pool["shown"]
-            target = shown.max() if pool["better"].iloc[0] == "higher" else shown.min()
-            winners |= set(pool.index[shown == target])
-    return winners
-
-
-def _headers(frame: pd.DataFrame) -> dict[str, tuple[str, str]]:
-    """Metric: its name with the arrow, and the label of our network where it is another."""
-    ours = frame[frame["source"] == OURS].drop_duplicates("metric")
-    return {
-        r.metric: (f"{r.name} {ARROWS[r.better]}", f"ours: {r.label}" if r.label else "")
-        for r in ours.itertuples(index=False)
-    }
-
-
-def _number(value: float, sem: float) -> str:
-    return f"{value:.2f}" if pd.isna(sem) else f"{value:.2f} ± {sem:.2f}"
-
-
-def _body(frame: pd.DataFrame, bold: str) -> list[tuple[str, list[str]]]:
-    """Lines of the table as (subject, cells); `bold` holds the text in its place of ``{}``."""
-    winners, metrics = best(frame), list(_headers(frame))
-    lines = []
-    for (subject, source, row), group in frame.groupby(["subject", "source", "row"], sort=False):
-        cells = dict.fromkeys(metrics, "–")
-        for index, record in group.iterrows():
-            text = _number(record["value"], record["sem"])
-            cells[record["metric"]] = bold.replace("{}", text) if index in winners else text
-        name = f"{row} (published)" if source == PUBLISHED else str(row)
-        lines.append((str(subject), [name, *cells.values()]))
-    return lines
-
-
-def to_markdown(frame: pd.DataFrame, title: str) -> str:
-    """The table in Markdown, its notes below it."""
-    headers = [f"{name} ({label})" if label else name for name, label in _headers(frame).values()]
-    per_subject = frame["subject"].nunique() > 1
-    first = ["Subject", "Method"] if per_subject else ["Method"]
-    lines = [f"**{title}**", "", _bar([*first, *headers])]
-    lines.append(_bar([*(":--" for _ in first), *("--:" for _ in headers)]))
-    for subject, cells in _body(frame, "**{}**"):
-        lines.append(_bar([subject, *cells] if per_subject else cells))
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes(frame)), ""])
+def to_latex(sheet: Sheet) -> str:
+    """The table in LaTeX; its first line names the packages that it needs."""
+    columns = len(sheet.headers)
+    caption = rf"\caption{{{escape(' '.join([sheet.title, *sheet.notes]))}}}"
+    label = rf"\label{{tab:{sheet.name.lower().replace(' ', '-')}}}"
+    head = [r"\toprule", " & ".join(_latex_header(header) for header in sheet.headers) + r" \\"]
+    body = []
+    for section in sheet.sections:
+        body.append(r"\midrule")
+        if sheet.sections_are:
+            heading = rf"\textit{{{escape(section.heading)}}}"
+            body.append(rf"\multicolumn{{{columns}}}{{l}}{{{heading}}} \\")
+        body += [
+            " & ".join(_latex_cell(cell) for cell in cells) + r" \\" for cells in section.lines
+        ]
+    shape = f"l{'r' * (columns - 1)}"
+    if sheet.long:
+        lines = [
+            r"% \usepackage{booktabs,longtable}",
+            r"{\footnotesize",
+            rf"\begin{{longtable}}{{{shape}}}",
+            rf"{caption}{label} \\",
+            *head,
+            r"\endfirsthead",
+            *head,
+            r"\endhead",
+            *body,
+            r"\bottomrule",
+            r"\end{longtable}}",
+        ]
+    else:
+        lines = [
+            r"% \usepackage{booktabs,graphicx}",
+            r"\begin{table}",
+            caption,
+            label,
+            r"\resizebox{\textwidth}{!}{%",
+            rf"\begin{{tabular}}{{{shape}}}",
+            *head,
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}}",
+            r"\end{table}",
+        ]
+    return "\n".join([*lines, ""])
 
 
-def _bar(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+def _latex_header(header: Header) -> str:
+    if not header.below:
+        return escape(header.text)
+    return rf"\shortstack{{{escape(header.text)}\\{{\tiny {escape(header.below)}}}}}"
 
 
-def to_latex(frame: pd.DataFrame, title: str) -> str:
-    """The table in LaTeX; needs the packages booktabs and graphicx."""
-    headers = [
-        rf"\shortstack{{{escape(name)}\\{{\tiny {escape(label)}}}}}" if label else escape(name)
-        for name, label in _headers(frame).values()
-    ]
-    table = int(frame["table"].iloc[0])
-    lines = [
-        r"% \usepackage{booktabs,graphicx}",
-        r"\begin{table}",
-        rf"\caption{{{escape(' '.join([title, *notes(frame)]))}}}",
-        rf"\label{{tab:table-{table}}}",
-        r"\resizebox{\textwidth}{!}{%",
-        rf"\begin{{tabular}}{{l{'r' * len(headers)}}}",
-        r"\toprule",
-        " & ".join(["Method", *headers]) + r" \\",
-    ]
-    previous = None
-    for subject, cells in _body(frame, "BOLD{}BOLD"):
-        if subject != previous:
-            lines.append(r"\midrule")
-            if frame["subject"].nunique() > 1:
-                heading = "Mean" if subject == MEAN else subject
-                lines.append(rf"\multicolumn{{{len(headers) + 1}}}{{l}}{{\textit{{{heading}}}}} \\")
-            previous = subject
-        lines.append(" & ".join(_latex_cell(cell) for cell in cells) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}", ""])
-
-
-def _latex_cell(cell: str) -> str:
-    plain = cell.removeprefix("BOLD").removesuffix("BOLD")
-    return escape(plain) if plain == cell else rf"\textbf{{{escape(plain)}}}"
+def _latex_cell(cell: Cell) -> str:
+    return rf"\textbf{{{escape(cell.text)}}}" if cell.bold else escape(cell.text)

@@ -15,6 +15,13 @@ from boldvision.errors import UserError
 SUMMARY_KEYS = ("protocol", "direction", "generator_label", "metrics", "windows")
 IMAGE_COLUMNS = ("test_window", "trial", "image_id", "metric", "value")
 
+SPLITS = {
+    "standard": "",
+    "time_resolved": "time-resolved split as published",
+    "time_resolved_leakage_free": "leakage-free time-resolved split",
+}
+"""Split of the configuration: what a figure says of it."""
+
 
 class Score(NamedTuple):
     """A pooled metric: fractions, with the bootstrap 95 % interval over images.
@@ -217,15 +224,36 @@ def one_subject(evaluations: list[Evaluation]) -> str:
     return subjects[0]
 
 
-def note(evaluations: list[Evaluation], dataset: str, simulated: bool) -> str:
-    """Subject, dataset and generator, as shown above a figure.
+def note(
+    evaluations: list[Evaluation], dataset: str, simulated: bool, split: str = "standard"
+) -> str:
+    """Subject, split, dataset and generator, as shown above a figure of one subject.
+
+    The time-resolved splits are told in a line of their own.
+
+    Parameters
+    ----------
+    evaluations : list of Evaluation
+    dataset : str
+        Name of the dataset.
+    simulated : bool
+        Whether the dataset is the miniature.
+    split : str
+        A key of `SPLITS`.
 
     Raises
     ------
     UserError
         The evaluations are of several subjects.
     """
+    about = data_note(evaluations, dataset, simulated)
+    first = f"; {SPLITS[split]}\n" if SPLITS[split] else "; "
+    return f"{one_subject(evaluations)}{first}{about}"
+
+
+def data_note(evaluations: list[Evaluation], dataset: str, simulated: bool) -> str:
+    """Dataset and generator, as shown above a figure of several subjects."""
     kind = f"simulated dataset {dataset}" if simulated else f"dataset {dataset}"
     generators = sorted({e.generator_label for e in evaluations} - {""})
     warning = "not comparable with the paper" if simulated else ""
-    return "; ".join(filter(None, [one_subject(evaluations), kind, *generators, warning]))
+    return "; ".join(filter(None, [kind, *generators, warning]))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
+from boldvision.errors import UserError
 from boldvision.files import atomic
 
 WIDTH_IN = 7.0
 """Width of a figure, inches: two columns of a page."""
+
+NOTE_WIDTH = 105
+"""Characters of 8 points in a line as wide as a figure."""
 
 RC: Any = {
     "font.family": "DejaVu Sans",  # shipped with matplotlib: the same on every machine
@@ -36,16 +41,59 @@ RC: Any = {
 INK = "#222222"
 FAINT = "#8a8a8a"
 
-CURVES: dict[str, dict[str, Any]] = {
-    "General": {"color": "#0072B2", "linestyle": "-", "marker": "o"},
-    "Specialized": {"color": "#D55E00", "linestyle": "--", "marker": "s"},
+_BLUE: dict[str, Any] = {"color": "#0072B2", "linestyle": "-", "marker": "o"}
+_VERMILION: dict[str, Any] = {"color": "#D55E00", "linestyle": "--", "marker": "s"}
+_GREEN: dict[str, Any] = {"color": "#009E73", "linestyle": "-", "marker": "^"}
+_ORANGE: dict[str, Any] = {"color": "#E69F00", "linestyle": "--", "marker": "D"}
+_DARK: dict[str, Any] = {"color": INK, "linestyle": "-", "marker": "o"}
+_LIGHT: dict[str, Any] = {
+    "color": FAINT,
+    "linestyle": "--",
+    "marker": "s",
+    "markerfacecolor": "white",
 }
-"""Okabe and Ito's colour-blind-safe blue and vermilion; dash and marker tell them in greyscale."""
+
+CURVES: dict[str, dict[str, Any]] = {
+    "General": _BLUE,
+    "Specialized": _VERMILION,
+    "Dynadiff": _BLUE,
+    "Pretrained": _BLUE,
+    "Not pretrained": _VERMILION,
+    "as published": _GREEN,
+    "leakage-free": _ORANGE,
+    "leaking": _DARK,
+    "not leaking": _LIGHT,
+}
+"""Curves by name, in the colour-blind-safe palette of Okabe and Ito.
+
+Of two curves in a panel one is solid and one dashed, with another marker: greyscale is enough.
+"""
+
+
+def look(name: str) -> dict[str, Any]:
+    """Colour, line and marker of a curve.
+
+    Raises
+    ------
+    UserError
+        `CURVES` has none of that name.
+    """
+    if name not in CURVES:
+        raise UserError(f"runs table: row {name!r}: expected one of {', '.join(CURVES)}")
+    return CURVES[name]
 
 
 def styled():
     """Context manager and decorator that applies the look."""
     return matplotlib.rc_context(RC)
+
+
+def note(figure: Figure, text: str) -> None:
+    """Say above a figure what to know about its data, in lines that fit its width."""
+    lines = [line for given in text.splitlines() for line in textwrap.wrap(given, NOTE_WIDTH)]
+    title = figure.suptitle("\n".join(lines), fontsize=8)
+    if figure.get_layout_engine() is None:
+        title.set_y(1 - 0.06 / figure.get_figheight())
 
 
 def save(figure: Figure, pdf: str | Path, png: str | Path) -> None:

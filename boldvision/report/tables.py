@@ -1,21 +1,141 @@
-"""Tables 1 and 6: our rows, with the published rows beside them."""
+"""The paper's tables 1 to 8: our rows, with the published rows beside them."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from boldvision.errors import UserError
 from boldvision.metrics.intervals import standard_error
+from boldvision.metrics.measures import MEASURES
 from boldvision.report import published
 from boldvision.report.results import Evaluation, metrics_of
 
-PUBLISHED_ROWS = {
-    1: ("WAVE", "Brain-Diffuser", "MindEye1", "MindEye2", "Dynadiff"),
-    6: ("WAVE", "MindEye1", "MindEye2", "Dynadiff"),
+MEAN = "mean"
+OURS, PUBLISHED = "ours", "published"
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table of the paper.
+
+    Attributes
+    ----------
+    title : str
+        First sentence of its caption, after its number.
+    shows, ours : str
+        What the paper shows, and what is beside it here.
+    reference : str
+        Our row that the others are compared with: the paper's model.
+    names : mapping
+        Our row to the published one, where their names differ.
+    subjects : int, optional
+        Over how many subjects the published means are; None where the paper does not say.
+    parameters : mapping
+        Published row to the number of trained parameters of the U-Net, as printed.
+    notes : tuple of str
+        What else to know.
+    """
+
+    title: str
+    shows: str
+    ours: str
+    reference: str = "Dynadiff"
+    names: Mapping[str, str] = field(default_factory=dict)
+    subjects: int | None = 4
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+_DECODERS = "Dynadiff as trained here and the mean training image, the floor of every metric"
+
+TABLES = {
+    1: PaperTable(
+        title="Reconstruction of images from single trials, mean over subjects",
+        shows="ten image metrics of five decoders on single trials: one repetition of every test "
+        "image, as mean ± standard error over subjects 1, 2, 5 and 7",
+        ours=_DECODERS,
+    ),
+    2: PaperTable(
+        title="Ablation of the brain module, mean over subjects",
+        shows="four metrics of Dynadiff with one layer shared by all time samples instead of one "
+        "per sample, and with the time aggregated before (IN) instead of after (OUT) these layers",
+        ours="the three variants as trained here; the last row is the Dynadiff of Table 1",
+        reference="timestep layers, aggregation OUT (Dynadiff)",
+    ),
+    3: PaperTable(
+        title="What is trained of the diffusion model, mean over subjects",
+        shows="four metrics of Dynadiff when all layers of the U-Net are trained, all linear "
+        "layers, those of cross-attention, none, or low-rank adapters on cross-attention",
+        ours="the five variants as trained here, with the trained parameters counted in each "
+        "model; the last row is the Dynadiff of Table 1",
+        reference="LoRA on cross-attention",
+        names={
+            "All layers": "All layers (1.1B)",
+            "Linear layers": "Linear layers (500M)",
+            "Cross-attention layers": "Cross-attention layers (100M)",
+            "Frozen": "Frozen (0)",
+            "LoRA on cross-attention": "LoRA on cross-attention (25M)",
+        },
+        parameters={
+            "All layers (1.1B)": 1.1e9,
+            "Linear layers (500M)": 500e6,
+            "Cross-attention layers (100M)": 100e6,
+            "Frozen (0)": 0,
+            "LoRA on cross-attention (25M)": 25e6,
+        },
+        notes=(
+            "Trained: parameters of the U-Net, adapters too, that are trained; ours are counted in "
+            "the model, in the plain image U-Net of the generator named here, the published ones "
+            "are as printed. The brain module is trained in every row and not counted.",
+        ),
+    ),
+    4: PaperTable(
+        title="Reconstruction of images from betas, mean over subjects",
+        shows="eight metrics of eight decoders on betas; numbers of other decoders are from their "
+        "own papers",
+        ours="Dynadiff without timestep and aggregation layers, on betas as series of one sample",
+        subjects=None,
+        notes=(
+            "The paper does not say whether the betas of an image's repetitions were averaged; "
+            "ours are, as in the papers that the other rows are from.",
+        ),
+    ),
+    5: PaperTable(
+        title="Ablation of the preprocessing, mean over subjects",
+        shows="ten metrics of Dynadiff on fMRIPrep's volumes mapped to fsaverage5, and on the time "
+        "series preprocessed by NSD's authors",
+        ours="both variants as trained here; the second is the Dynadiff of Table 1",
+        reference="Dynadiff w/ NSD prep.",
+        subjects=None,
+    ),
+    6: PaperTable(
+        title="Reconstruction of images from single trials, per subject",
+        shows="the metrics of Table 1 for every subject, and their mean; Brain-Diffuser is not in "
+        "it",
+        ours=_DECODERS,
+    ),
+    7: PaperTable(
+        title="Reconstruction of images from the average of three trials, per subject",
+        shows="the metrics of Table 6 when the windows of an image's three test trials are "
+        "averaged",
+        ours=f"{_DECODERS}; the models are those of Table 6",
+    ),
+    8: PaperTable(
+        title="One model of all subjects, per subject",
+        shows="ten metrics of one Dynadiff trained on subjects 1, 2, 5 and 7 together, for every "
+        "subject, and their mean",
+        ours="that model and the models of one subject, as trained here",
+        notes=("The published numbers of models of one subject are in Table 6.",),
+    ),
 }
-"""Rows of the paper's tables; table 6 has no Brain-Diffuser."""
+"""Number in the paper: the table. Rows and numbers are in ``published_tables.csv``."""
 
 COLUMNS = (
     "table",
@@ -35,6 +155,7 @@ COLUMNS = (
     "label",
     "genuine",
     "comparable",
+    "parameters",
     "protocol",
     "direction",
     "dataset",
@@ -42,13 +163,19 @@ COLUMNS = (
     "note",
 )
 
-MEAN = "mean"
-OURS, PUBLISHED = "ours", "published"
 
-PLUS_MINUS = (
-    "± is the standard error of the mean over subjects, std(ddof = 0) / √(number of subjects), "
-    "the paper's convention."
-)
+def published_row(number: int, row: str) -> str | None:
+    """The published row that a row of ours repeats; None where there is none."""
+    name = TABLES[number].names.get(row, row)
+    return name if name in published.rows(number) else None
+
+
+def by_row(evaluations: list[Evaluation]) -> dict[str, list[Evaluation]]:
+    """Row of ours: its evaluations, one per subject."""
+    groups: dict[str, list[Evaluation]] = {}
+    for e in evaluations:
+        groups.setdefault(e.row, []).append(e)
+    return groups
 
 
 def comparable(evaluation: Evaluation, metric: str, simulated: bool) -> bool:
@@ -65,64 +192,96 @@ def comparable(evaluation: Evaluation, metric: str, simulated: bool) -> bool:
     )
 
 
-def table_1(evaluations: list[Evaluation], dataset: str, simulated: bool) -> pd.DataFrame:
-    """Mean over subjects of every metric (paper, Table 1).
+def trained_parameters(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Trained parameters of the U-Net of every row, as counted when it was trained.
 
     Parameters
     ----------
+    rows : iterable of mapping
+        With ``row`` and ``training`` (``training.json`` of the model).
+
+    Raises
+    ------
+    UserError
+        A model was not counted.
+    """
+    counted = {}
+    for row in rows:
+        record = json.loads(Path(row["training"]).read_text())
+        if "unet_trained" not in record.get("parameters", {}):
+            raise UserError(
+                f"{row['training']}: expected `parameters: unet_trained`, found none; train this "
+                "model again"
+            )
+        counted[row["row"]] = int(record["parameters"]["unet_trained"])
+    return counted
+
+
+def table(
+    number: int,
+    evaluations: list[Evaluation],
+    dataset: str,
+    simulated: bool,
+    trained: Mapping[str, int] | None = None,
+) -> pd.DataFrame:
+    """A table of the paper: all its published numbers, and ours for the same metrics.
+
+    Parameters
+    ----------
+    number : int
+        Of the table in the paper, 1 to 8.
     evaluations : list of Evaluation
         Every row on every subject, in the model's own window.
     dataset : str
         Name of the dataset.
     simulated : bool
         Whether the dataset is the miniature.
+    trained : mapping, optional
+        From `trained_parameters`, for table 3.
 
     Returns
     -------
     DataFrame
         One row per number, with `COLUMNS`: ``source`` is `ours` or `published`, ``value``,
         ``sem`` (over subjects), ``low`` and ``high`` (bootstrap 95 % over images, one subject) are
-        in the paper's units, ``name`` is the paper's name of the metric.
+        in the paper's units, ``name`` is the paper's name of the metric. A row of ours follows the
+        published row that it repeats; rows that the paper does not have come last.
     """
-    return _frame(1, [MEAN], evaluations, dataset, simulated)
-
-
-def table_6(evaluations: list[Evaluation], dataset: str, simulated: bool) -> pd.DataFrame:
-    """Every metric per subject, then their mean (paper, Table 6).
-
-    Parameters and columns are those of `table_1`.
-    """
-    subjects = sorted({e.subject for e in evaluations})
-    return _frame(6, [*subjects, MEAN], evaluations, dataset, simulated)
-
-
-def _frame(
-    table: int,
-    subjects: list[str],
-    evaluations: list[Evaluation],
-    dataset: str,
-    simulated: bool,
-) -> pd.DataFrame:
-    metrics = [m for m in published.METRICS if m in metrics_of(evaluations)]
-    by_row: dict[str, list[Evaluation]] = {}
-    for e in evaluations:
-        by_row.setdefault(e.row, []).append(e)
+    groups = by_row(evaluations)
+    metrics = [m for m in published.metrics(number) if m in metrics_of(evaluations)]
     records: list[dict[str, Any]] = []
-    for subject in subjects:
-        for row in PUBLISHED_ROWS[table]:
-            records += [_published_record(table, subject, row, m, evaluations[0]) for m in metrics]
-        for group in by_row.values():
-            chosen = group if subject == MEAN else [e for e in group if e.subject == subject]
-            if chosen:
-                records += [_our_record(subject, chosen, m, simulated) for m in metrics]
-    frame = pd.DataFrame(records).dropna(subset="value").reset_index(drop=True)
+    for subject in _subjects(number, evaluations):
+        for source, row in _lines(number, groups):
+            if source == PUBLISHED:
+                records += _published_records(number, subject, row)
+                continue
+            chosen = [e for e in groups[row] if subject in (MEAN, e.subject)]
+            records += [_our_record(subject, chosen, m, simulated) for m in metrics if chosen]
+    frame = pd.DataFrame(records, columns=list(COLUMNS)).assign(table=number)
     ours = frame["source"] == OURS
-    frame.insert(0, "table", table)
-    frame = frame.astype({"images": "Int64"})
+    frame.loc[ours, "parameters"] = frame.loc[ours, "row"].map(dict(trained or {}))
     frame["dataset"] = np.where(ours, dataset, "nsd")
     not_comparable = f"not comparable with the published rows: {_why(dataset, simulated)}"
-    frame.loc[ours & ~frame["comparable"], "note"] = not_comparable
-    return frame[list(COLUMNS)]
+    frame.loc[ours & ~frame["comparable"].astype(bool), "note"] = not_comparable
+    counts = dict.fromkeys(("images", "subjects", "parameters"), "Int64")
+    return frame.astype({**counts, "comparable": bool, "genuine": bool})
+
+
+def _subjects(number: int, evaluations: list[Evaluation]) -> list[str]:
+    """Subjects of a table: the mean alone, or last after all that are published or ours."""
+    known = set(published.subjects(number)) - {MEAN}
+    each = known | {e.subject for e in evaluations} if known else set()
+    return [*sorted(each), MEAN]
+
+
+def _lines(number: int, ours: Iterable[str]) -> list[tuple[str, str]]:
+    """Source and row of every line of a table, in order."""
+    repeated = {row: published_row(number, row) for row in ours}
+    lines = []
+    for row in published.rows(number):
+        lines.append((PUBLISHED, row))
+        lines += [(OURS, own) for own, same in repeated.items() if same == row]
+    return lines + [(OURS, own) for own, same in repeated.items() if same is None]
 
 
 def _why(dataset: str, simulated: bool) -> str:
@@ -131,26 +290,34 @@ def _why(dataset: str, simulated: bool) -> str:
     return "another generator, network or protocol than the paper's"
 
 
-def _published_record(
-    table: int, subject: str, row: str, metric: str, reference: Evaluation
-) -> dict[str, Any]:
-    value, sem = published.lookup(table, subject, row, metric) or (float("nan"), float("nan"))
-    return {
-        "source": PUBLISHED,
-        "row": row,
-        "subject": subject,
-        "metric": metric,
-        "name": published.METRICS[metric][0],
-        "value": value,
-        "sem": sem,
-        "subjects": 4 if subject == MEAN else 1,
-        "better": reference.metrics[metric].better,
-        "label": "",
-        "genuine": True,
-        "comparable": True,
-        "generator": "",
-        "note": "; ".join([published.SOURCE, *published.flags(table, subject, row, metric)]),
-    }
+def _published_records(number: int, subject: str, row: str) -> list[dict[str, Any]]:
+    paper = TABLES[number]
+    records = []
+    for metric in published.metrics(number):
+        found = published.lookup(number, subject, row, metric)
+        if found is None:
+            continue
+        notes = [published.SOURCE, *published.flags(number, subject, row, metric)]
+        records.append(
+            {
+                "source": PUBLISHED,
+                "row": row,
+                "subject": subject,
+                "metric": metric,
+                "name": published.METRICS[metric][0],
+                "value": found[0],
+                "sem": found[1],
+                "subjects": paper.subjects if subject == MEAN else 1,
+                "better": MEASURES[metric].better,
+                "label": "",
+                "genuine": True,
+                "comparable": True,
+                "parameters": paper.parameters.get(row),
+                "generator": "",
+                "note": "; ".join(notes),
+            }
+        )
+    return records
 
 
 def _our_record(
@@ -168,8 +335,6 @@ def _our_record(
         "name": published.METRICS[metric][0],
         "value": float(np.mean(values)),
         "sem": standard_error(np.array(values)) if len(values) > 1 else float("nan"),
-        "low": float("nan"),
-        "high": float("nan"),
         "images": sum(s.n for s in scores),
         "subjects": len(chosen),
         "better": info.better,
@@ -185,50 +350,3 @@ def _our_record(
     if subject != MEAN:
         record |= {"low": factor * scores[0].low, "high": factor * scores[0].high}
     return record
-
-
-def notes(frame: pd.DataFrame) -> list[str]:
-    """What a reader must know to read a table made by `table_1` or `table_6`."""
-    table = int(frame["table"].iloc[0])
-    ours = frame[frame["source"] == OURS]
-    subjects = ours.loc[ours["subject"] == MEAN, "subjects"].max()
-    said = [] if ours["comparable"].all() else [_warning(ours)]
-    said += [
-        f"{PLUS_MINUS} Our mean is over {subjects} subject{'s' if subjects > 1 else ''}, the "
-        "published one over subjects 1, 2, 5 and 7.",
-        f"Rows marked published are Table {table} of {published.SOURCE}.",
-    ]
-    labels = ours[~ours["genuine"]].drop_duplicates("metric")
-    if len(labels):
-        networks = ", ".join(f"{r.name} ({r.label})" for r in labels.itertuples(index=False))
-        said.append(f"Our networks differ from the paper's for {networks}.")
-    odd = {
-        f"{row} {published.METRICS[m][0]}": text
-        for row in PUBLISHED_ROWS[table]
-        for m in frame["metric"].unique()
-        for text in published.flags(table, MEAN, row, m)
-    }
-    for text in dict.fromkeys(odd.values()):
-        places = [where for where, said_here in odd.items() if said_here == text]
-        place = places[0] if len(places) == 1 else places[0].rsplit(" ", 1)[0]
-        said.append(f"As published, {place}: {text}.")
-    said.append(f"Two-way identification: direction {ours['direction'].iloc[0]}, protocol "
-                f"{ours['protocol'].iloc[0]}.")  # fmt: skip
-    said.append(
-        "Bold: best among comparable rows."
-        if ours["comparable"].all()
-        else "Bold: best among comparable rows, so ours and published separately where they are "
-        "not comparable."
-    )
-    return said
-
-
-def _warning(ours: pd.DataFrame) -> str:
-    if ours.loc[ours["genuine"], "comparable"].all():
-        return "NOT COMPARABLE with the published rows for the metrics of another network, below."
-    kind = "simulated dataset" if ours["note"].str.contains("simulated").any() else "dataset"
-    generators = ", ".join(sorted({g for g in ours["generator"] if g})) or "the paper's generator"
-    return (
-        f"NOT COMPARABLE: our rows ({kind} {ours['dataset'].iloc[0]}; {generators}; protocol "
-        f"{ours['protocol'].iloc[0]}) must not be read against the published rows."
-    )

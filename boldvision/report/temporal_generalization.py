@@ -72,7 +72,7 @@ def temporal_generalization(
         _draw_diagonal(axes, [(test.index(w), i) for i, w in enumerate(training) if w in test])
         bar = figure.colorbar(shown, ax=axes, pad=0.015, fraction=0.05)
         _draw_bar(bar, metric, info, _chance(evaluations, metric))
-    figure.suptitle(note, fontsize=8)
+    style.note(figure, note)
     return figure
 
 

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
-
-import numpy as np
 
 from boldvision.cli import settings_from
 from boldvision.config import TR_S, NsdPrep, Subject
 from boldvision.errors import UserError
-from boldvision.files import atomic
 from boldvision.nsd import keys
 from boldvision.nsd.roi import Voxels
 from boldvision.nsd.runs import TASK_RUNS, VOLUMES, file_runs, task_file_runs
-from boldvision.signal.clean import RunQuality, clean
+from boldvision.signal.clean import clean
+from boldvision.signal.session import write_session
 from boldvision.signal.volumes import read_masked
 
 
@@ -44,33 +39,15 @@ def prepare_session(
     UserError
         A run is missing, damaged, or not what `read_masked` expects.
     """
-    dtype = np.dtype(preprocessing.dtype)
-    header = {
-        "descr": np.lib.format.dtype_to_descr(dtype),
-        "fortran_order": False,
-        "shape": (len(runs), VOLUMES, len(voxels.index)),
-    }
-    report: list[dict] = []
-    with atomic(quality) as quality_part, atomic(out) as part:
-        # Written in order rather than through a memory map, where a full disk is a bus error.
-        with part.open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            for path, (series, run_quality) in zip(
-                runs, cleaned(runs, voxels, preprocessing), strict=True
-            ):
-                series.astype(dtype, copy=False).tofile(file)
-                report.append(
-                    {"task_run": len(report) + 1, "file": path.name, **asdict(run_quality)}
-                )
-        quality_part.write_text(json.dumps({"runs": report}, indent=1) + "\n")
-
-
-def cleaned(
-    runs: list[Path], voxels: Voxels, preprocessing: NsdPrep
-) -> Iterator[tuple[np.ndarray, RunQuality]]:
-    """Clean series and quality of each run, as `clean` returns them."""
-    for path in runs:
-        yield clean(read_masked(path, voxels), preprocessing.detrend, preprocessing.cutoff_s, TR_S)
+    cleaned_runs = (
+        (
+            path.name,
+            *clean(read_masked(path, voxels), preprocessing.detrend, preprocessing.cutoff_s, TR_S),
+        )
+        for path in runs
+    )
+    shape = (len(runs), VOLUMES, len(voxels.index))
+    write_session(cleaned_runs, shape, preprocessing.dtype, out, quality)
 
 
 def session_runs(folder: Path, name: str, subject: Subject, session: int) -> list[Path]:

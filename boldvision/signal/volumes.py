@@ -1,4 +1,4 @@
-"""One run of volumes -> raw series of the voxels of interest, one volume in memory at a time."""
+"""Volumes in a file -> raw series of the voxels of interest, one volume in memory at a time."""
 
 from __future__ import annotations
 
@@ -52,10 +52,85 @@ def read_masked(path: str | Path, voxels: Voxels) -> np.ndarray:
         voxel of interest is zero throughout.
     """
     path = Path(path)
-    image = _load(path)
-    _check_header(path, image, voxels)
+    image = open_volumes(path, voxels)
+    found, tr_s = image.shape[3], float(image.header.get_zooms()[3])
+    whole = VOLUMES <= found <= FILE_VOLUMES
+    require(path, whole, "volumes", f"{FILE_VOLUMES} (or {VOLUMES})", found)
+    require(path, abs(tr_s - TR_S) < 1e-3, "TR", f"{TR_S:.4f} s", f"{tr_s:.4f} s")
+    return read_region(path, image, voxels, VOLUMES)
+
+
+def open_volumes(path: Path, voxels: Voxels) -> nib.Nifti1Image:
+    """Header of a file of int16 volumes on the grid of `voxels`; the volumes stay on disk.
+
+    Raises
+    ------
+    UserError
+        The file is missing or not NIfTI, or its dimensions, grid, type or affine are others.
+    """
+    try:
+        image = nib.Nifti1Image.from_filename(path)
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path}: expected a file of volumes, found no file; download it"
+        ) from error
+    except DAMAGE as error:
+        raise UserError(f"{path}: expected a NIfTI file, found {error}; {AGAIN}") from error
+    shape, dtype = image.shape, image.get_data_dtype()
+    require(path, len(shape) == 4, "dimensions", 4, len(shape))
+    require(path, shape[:3] == voxels.shape, "grid", voxels.shape, shape[:3])
+    require(path, dtype.newbyteorder("=") == np.int16, "type", "int16", dtype)
+    require(
+        path,
+        np.allclose(image.affine, voxels.affine, atol=1e-3),
+        "the region's affine",
+        np.asarray(voxels.affine).tolist(),
+        image.affine.tolist(),
+    )
+    return image
+
+
+def require(path: Path, ok: bool, what: str, expected: object, found: object) -> None:
+    """Raise UserError, which names the file, unless `ok`."""
+    if not ok:
+        raise UserError(
+            f"{path}: expected {what} {expected}, found {found}; check that it is a func1pt8mm "
+            f"file of the subject whose voxels these are, or {AGAIN}"
+        )
+
+
+def require_signal(path: Path, series: np.ndarray) -> None:
+    """Raise UserError if every voxel of interest is zero throughout."""
+    if not series.any():
+        raise UserError(
+            f"{path}: expected signal in the region of interest, found only zeros in its "
+            f"{series.shape[1]} voxels; {AGAIN}, or check that the region is this subject's"
+        )
+
+
+def read_region(path: Path, image: nib.Nifti1Image, voxels: Voxels, rows: int) -> np.ndarray:
+    """Series of the first `rows` volumes; the file is read to its end, where its checksum is.
+
+    Parameters
+    ----------
+    path, image
+        The file, and what :func:`open_volumes` found in it.
+    voxels
+        Which voxels.
+    rows
+        Volumes to keep.
+
+    Returns
+    -------
+    float32 [rows, voxels], scaled by the header's slope and intercept
+
+    Raises
+    ------
+    UserError
+        The file is truncated or corrupt, or every voxel of interest is zero throughout.
+    """
     stored: Any = image.dataobj
-    series = np.empty((VOLUMES, len(voxels.index)), np.float32)
+    series = np.empty((rows, len(voxels.index)), np.float32)
     try:
         with nib.openers.ImageOpener(str(path)) as stream:
             _read_series(stream, stored, voxels, series)
@@ -64,55 +139,11 @@ def read_masked(path: str | Path, voxels: Voxels) -> np.ndarray:
             f"{path}: expected {image.shape[3]} whole volumes, found a truncated or corrupt file "
             f"({error}); {AGAIN}"
         ) from error
-    if not series.any():
-        raise UserError(
-            f"{path}: expected signal in the region of interest, found only zeros in its "
-            f"{series.shape[1]} voxels; {AGAIN}, or check that the region is this subject's"
-        )
+    require_signal(path, series)
     if (stored.slope, stored.inter) != (1, 0):
         series *= stored.slope
         series += stored.inter
     return series
-
-
-def _load(path: Path) -> nib.Nifti1Image:
-    """The image's header; the volumes stay on disk."""
-    try:
-        return nib.Nifti1Image.from_filename(path)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: expected a run of volumes, found no file; download it") from error
-    except DAMAGE as error:
-        raise UserError(f"{path}: expected a NIfTI file, found {error}; {AGAIN}") from error
-
-
-def _check_header(path: Path, image: nib.Nifti1Image, voxels: Voxels) -> None:
-    """Raise UserError unless the header is that of a run on the grid of `voxels`."""
-
-    def require(ok: bool, what: str, expected: object, found: object) -> None:
-        if not ok:
-            raise UserError(
-                f"{path}: expected {what} {expected}, found {found}; check that it is a func1pt8mm "
-                f"run of the subject whose voxels these are, or {AGAIN}"
-            )
-
-    shape, dtype, grid = image.shape, image.get_data_dtype(), tuple(map(int, voxels.shape))
-    require(len(shape) == 4, "dimensions", 4, len(shape))
-    require(shape[:3] == grid, "grid", grid, shape[:3])
-    require(
-        VOLUMES <= shape[3] <= FILE_VOLUMES,
-        "volumes",
-        f"{FILE_VOLUMES} (or {VOLUMES})",
-        shape[3],
-    )
-    require(dtype.newbyteorder("=") == np.int16, "type", "int16", dtype)
-    tr_s = float(image.header.get_zooms()[3])
-    require(abs(tr_s - TR_S) < 1e-3, "TR", f"{TR_S:.4f} s", f"{tr_s:.4f} s")
-    require(
-        np.allclose(image.affine, voxels.affine, atol=1e-3),
-        "the region's affine",
-        np.asarray(voxels.affine).tolist(),
-        image.affine.tolist(),
-    )
 
 
 def _read_series(

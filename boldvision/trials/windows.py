@@ -214,8 +214,8 @@ def load_windows(
             f"{trials_parquet}: no trial has split_{split} = {part}; expected some; "
             "see `sessions` and `time_resolved_test_runs` in the configuration"
         )
-    sessions = table["session"].unique()
-    files = {session: Path(bold_folder) / f"session{session:02d}.npy" for session in sessions}
+    folder = Path(bold_folder)
+    files = {n: folder / f"session{n:02d}.npy" for n in table["session"].unique().tolist()}
     windows = Windows(files, table, window, preprocessing)
     return windows.averaged() if trials == "averaged" else windows
 

@@ -42,6 +42,7 @@ def prepare_folder(folder):
     config["design"] |= {"images": 1825, "images_per_subject": 250, "shared_images": 25}
     for scope in config["scopes"].values():
         scope |= {"subjects": ["subj01"], "specialized_shifts": []}
+    config["runs"]["dynadiff_pretrained"]["pretrained"]["subjects"] = ["subj01"]
     run = config["runs"]["dynadiff"]
     run["training"] |= {"steps": 60, "warmup_steps": 10, "checkpoint_every": 20}
     run["training"] |= {"batch_size": 16, "device_batch_size": 16}

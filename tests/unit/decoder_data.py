@@ -24,6 +24,7 @@ N_TR = 3
 torch.set_num_threads(1)
 
 WINDOW = {"start_s": 3.0, "n_tr": N_TR}
+NSD_PREP = config.NsdPrep(kind="nsd_prep", detrend="cosine")
 
 
 def write_generator(folder: Path) -> config.Generator:
@@ -37,8 +38,10 @@ def write_generator(folder: Path) -> config.Generator:
     )
 
 
-def trial_table(n_images: int, n_test: int = 2, first_image: int = 1) -> pd.DataFrame:
-    """Three repetitions of every image in one session; the last `n_test` images are the test."""
+def trial_table(
+    n_images: int, n_test: int = 2, first_image: int = 1, sessions: int = 1
+) -> pd.DataFrame:
+    """Three repetitions of every image; the last `n_test` images are the test."""
     image_id = np.random.default_rng(0).permutation(
         np.repeat(np.arange(first_image, first_image + n_images), 3)
     )
@@ -47,7 +50,7 @@ def trial_table(n_images: int, n_test: int = 2, first_image: int = 1) -> pd.Data
     return pd.DataFrame(
         {
             "trial": trial,
-            "session": 1,
+            "session": 1 + trial * sessions // len(trial),
             "task_run": 1 + trial // 60,
             "onset_row": 9 + 3 * (trial % 60),
             "image_id": image_id,
@@ -57,21 +60,28 @@ def trial_table(n_images: int, n_test: int = 2, first_image: int = 1) -> pd.Data
 
 
 def write_subject(
-    folder: Path, name: str, n_images: int = 8, n_voxels: int = 5, first_image: int = 1
+    folder: Path,
+    name: str,
+    n_images: int = 8,
+    n_voxels: int = 5,
+    first_image: int = 1,
+    sessions: int = 1,
 ) -> SubjectData:
-    """Trial table, one session of noise, latents and images of a subject."""
+    """Trial table, sessions of noise, latents and images of a subject."""
     random = np.random.default_rng(len(name) + n_voxels)
     data = SubjectData(
         name,
         trials=folder / f"{name}.parquet",
+        preprocessing=NSD_PREP,
         images=folder / f"{name}.images.h5",
         bold=folder / name,
         latents=folder / f"{name}.latents.h5",
     )
-    trial_table(n_images, first_image=first_image).to_parquet(data.trials)
+    trial_table(n_images, first_image=first_image, sessions=sessions).to_parquet(data.trials)
     data.bold.mkdir()
-    series = random.standard_normal((12, 225, n_voxels)).astype(np.float32)
-    np.save(data.bold / "session01.npy", series)
+    for session in range(1, sessions + 1):
+        series = random.standard_normal((12, 225, n_voxels)).astype(np.float32)
+        np.save(data.bold / f"session{session:02d}.npy", series)
     ids = np.arange(first_image, first_image + n_images)
     with h5py.File(data.images, "w") as file:
         file["image_id"] = ids
@@ -97,9 +107,9 @@ def training_settings(**changes) -> dict:
     }
 
 
-def run_settings(dropout: float = 0.5, **training) -> dict:
-    """Settings of a Dynadiff run."""
-    return {
+def run_settings(dropout: float = 0.5, changes: dict | None = None, **training) -> dict:
+    """Settings of a Dynadiff run, and what is changed in them."""
+    settings = {
         "decoder": "dynadiff",
         "split": "standard",
         "preprocessing": "nsd_prep",
@@ -109,10 +119,12 @@ def run_settings(dropout: float = 0.5, **training) -> dict:
         "training": training_settings(**training),
         "reconstruction": {"steps": 3, "batch_size": 2},
     }
+    return settings | (changes or {})
 
 
 def data_arguments(data: list[SubjectData], settings: dict, seed: int = 0) -> list[str]:
     """Arguments that the stages `train` and `reconstruct` share."""
+    settings = settings | {"preprocessing": data[0].preprocessing.model_dump()}
     arguments = ["--settings", json.dumps(settings), "--seed", str(seed)]
     arguments += ["--subjects", *(subject.name for subject in data)]
     for what in ("trials", "images", "bold", "latents"):
@@ -128,15 +140,21 @@ def train(generator: config.Generator, data: list[SubjectData], out: Path, **set
 
 
 def train_arguments(
-    generator: config.Generator, data: list[SubjectData], out: Path, **settings
+    generator: config.Generator,
+    data: list[SubjectData],
+    out: Path,
+    window: dict | None = None,
+    pretrained: Path | None = None,
+    **settings,
 ) -> list[str]:
-    """Command line of stage `train`."""
+    """Command line of stage `train`; `settings` are those of `run_settings`."""
+    start = ["--pretrained", str(pretrained / "model.safetensors")] if pretrained else []
     settings = {
         "run": run_settings(**settings),
         "generator": generator.model_dump(),
-        "window": WINDOW,
+        "window": window or WINDOW,
     }
-    return ["train", *data_arguments(data, settings), "--out", str(out)]
+    return ["train", *data_arguments(data, settings), *start, "--out", str(out)]
 
 
 def start(command: list[str], launcher: tuple[str, ...] = (), **options) -> subprocess.Popen:

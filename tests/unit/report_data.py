@@ -10,6 +10,10 @@ import pandas as pd
 
 from boldvision.report.published import METRICS
 
+RUNS = Path(__file__).parents[2] / "config" / "runs.tsv"
+FOUR = ("subj01", "subj02", "subj05", "subj07")
+ABLATION = ["ssim", "alexnet_2", "clip", "miou"]
+
 WINDOWS = {"main": {"start_s": 3.0, "n_tr": 6}}
 SHIFTS = list(range(-8, 8))
 LABELS = {"clip": "small random ViT", "swav": "random weights", "miou": "random_weights & 100 %"}
@@ -39,6 +43,7 @@ def evaluation(
     level: float | None = None,
     generator: str = "tiny generator",
     genuine: bool = False,
+    trained_on: str = "",
 ) -> dict:
     """Write an evaluation and give the row that a rule would list."""
     metrics, tested = metrics or ALL, [trained] if tested is None else tested
@@ -82,7 +87,7 @@ def evaluation(
                 )
             )
         windows[name(shift)] = scores
-    stem = folder / f"{row.replace(' ', '_')}_{subject}_{name(trained)}"
+    stem = folder / f"{row.replace(' ', '_').replace('/', '')}_{subject}_{name(trained)}"
     summary = {
         "protocol": "dynadiff",
         "direction": "prediction",
@@ -93,12 +98,15 @@ def evaluation(
     folder.mkdir(parents=True, exist_ok=True)
     stem.with_suffix(".json").write_text(json.dumps(summary))
     pd.concat(images).to_parquet(stem.with_suffix(".parquet"))
+    training = stem.with_suffix(".training.json")
+    training.write_text(json.dumps({"parameters": {"unet_trained": 1000 * len(row)}}))
     return {
         "row": row,
         "run": row.lower().replace(" ", "_"),
-        "subjects": subject,
+        "subjects": trained_on or subject,
         "subject": subject,
         "window": name(trained),
+        "training": str(training),
         "parquet": str(stem.with_suffix(".parquet")),
         "summary": str(stem.with_suffix(".json")),
     }
@@ -110,6 +118,24 @@ def table_rows(folder: Path, subjects=("subj01", "subj02"), **kwargs) -> list[di
         rows.append(evaluation(folder, "Dynadiff", subject, level=0.9 - 0.1 * i, **kwargs))
         rows.append(evaluation(folder, "Mean image", subject, level=0.0, **kwargs))
     return rows
+
+
+def paper_rows(folder: Path, number: int, subjects=FOUR, **kwargs) -> list[dict]:
+    """The evaluations of a table of the paper, as the runs table lists them."""
+    runs = pd.read_csv(RUNS, sep="\t").query(f"item == 'table_{number}'")
+    return [
+        evaluation(
+            folder / line.run / line.test_set,
+            line.row,
+            subject,
+            metrics=ABLATION if line.metrics == "ablation" else None,
+            trained_on="+".join(subjects) if line.subjects == "joint" else "",
+            level=0.9 if line.run == "dynadiff" else 0.8 - 0.1 * i,
+            **kwargs,
+        )
+        for i, line in enumerate(runs.itertuples(index=False))
+        for subject in subjects
+    ]
 
 
 def curve_rows(
@@ -181,7 +207,7 @@ def moving_windows(folder: Path, specialized=(-3, -1, 1, 3), px: int = 32) -> tu
     return rows, folder / "trials.parquet", stimuli
 
 
-def job(params: dict, output: dict, inputs: dict | None = None):
+def job(params: dict, output: dict, inputs: dict | None = None, wildcards: dict | None = None):
     """Something like the ``snakemake`` object of a script."""
 
     class Files(SimpleNamespace):
@@ -192,4 +218,5 @@ def job(params: dict, output: dict, inputs: dict | None = None):
         params=SimpleNamespace(**params),
         output=Files(**{k: str(v) for k, v in output.items()}),
         input=Files(**(inputs or {})),
+        wildcards=SimpleNamespace(**(wildcards or {})),
     )

@@ -5,6 +5,7 @@ import torch
 
 from boldvision import config
 from boldvision.decoders.dynadiff.brain_module import BrainModule, TimestepLinear
+from boldvision.errors import UserError
 
 VOXELS = {"subj01": 7, "subj02": 5}
 
@@ -101,7 +102,21 @@ def test_one_timestep_layer_for_all_samples():
     assert not torch.allclose(
         own(x[:, :1].expand(-1, 3, -1))[:, 0], own(x[:, :1].expand(-1, 3, -1))[:, 2]
     )
-    assert len(small(timestep_layers=False).timestep_layers["subj01"].layers) == 1
+    assert len(small(timestep_layers="shared").timestep_layers["subj01"].layers) == 1
+
+
+def test_betas_need_neither_timestep_layers_nor_aggregation():
+    settings = {"timestep_layers": "none", "aggregation": "none"}
+    module = small(n_tr=1, **settings)
+    assert not list(module.timestep_layers.parameters())
+    assert not hasattr(module, "merge_time")
+    subject, bold = windows(2, n_tr=1)
+    hidden = module.block(module.subject_layers[subject](bold[:, 0]))
+    torch.testing.assert_close(
+        module([(subject, bold)]), module.output(hidden).unflatten(-1, (4, 8))
+    )
+    with pytest.raises(UserError, match="expected windows of one sample, found 3"):
+        small(n_tr=3, **settings)
 
 
 def test_dropout_is_on_in_training_only():

@@ -73,10 +73,10 @@ def test_values_never_change(values):
 def test_base_is_merged_key_by_key(values):
     training = {"training": {"steps": 7}}
     values["runs"]["short"] = {"base": "dynadiff", **training}
-    values["runs"]["shorter"] = {"base": "short", "lora": None}
+    values["runs"]["shorter"] = {"base": "short", "finetune": "none"}
     config = Config.model_validate(values)
     base, shorter = config.run("dynadiff"), config.run("shorter")
-    assert (shorter.training.steps, shorter.lora) == (7, None)
+    assert (shorter.training.steps, shorter.finetune) == (7, "none")
     assert shorter.training.model_copy(update={"steps": base.training.steps}) == base.training
     assert shorter.brain_module == base.brain_module
     assert base.training.steps == values["runs"]["dynadiff"]["training"]["steps"]
@@ -97,6 +97,18 @@ def test_wrong_runs_are_refused(values, runs, message):
     values["runs"] |= runs
     with pytest.raises(ValidationError, match=message):
         Config.model_validate(values)
+
+
+def test_no_schedule_of_the_miniature_leaks_into_the_real_configuration():
+    """Every model is trained as the main one: the paper names one schedule (appendix B)."""
+    config = check(ROOT / "config" / "config.yaml", ROOT / "config" / "nsd.yaml")
+    runs = {name: config.run(name) for name in config.runs}
+    main = runs["dynadiff"].training
+    assert (main.steps, main.batch_size, main.warmup_steps) == (60_000, 320, 1000)
+    assert main.learning_rate == 1e-3
+    assert {n: r.training for n, r in runs.items() if r.decoder == "dynadiff"} == {
+        n: main for n in runs if n.startswith("dynadiff")
+    }
 
 
 def test_wrong_names_are_refused(values):

@@ -16,8 +16,7 @@ def millions(parameters) -> float:
     return sum(parameter.numel() for parameter in parameters) / 1e6
 
 
-@pytest.fixture(scope="module")
-def generator():
+def new_generator():
     settings = config.Generator(
         kind="versatile_diffusion", folder="", image_px=512, tokens=257, width=768
     )
@@ -27,18 +26,28 @@ def generator():
     return Generator(settings, unet, vae, new_scheduler())
 
 
-@pytest.fixture(scope="module")
-def model(generator):
-    """Dynadiff of subj01; adds adapters to the generator's U-Net."""
+def new_model(generator, finetune):
+    """Dynadiff of subj01; changes the generator's U-Net."""
     run = config.DynadiffRun(
         decoder="dynadiff",
         split="standard",
         preprocessing="nsd_prep",
         generator="versatile_diffusion",
+        finetune=finetune,
         training=config.Training(learning_rate=1e-4),
     )
     with torch.device("meta"):
         return Dynadiff({"subj01": VOXELS}, 6, generator, run)
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return new_generator()
+
+
+@pytest.fixture(scope="module")
+def model(generator):
+    return new_model(generator, "lora")
 
 
 def test_networks_have_the_published_sizes(generator, model):
@@ -64,8 +73,28 @@ def test_only_brain_module_adapters_and_unconditional_tokens_are_trained(model):
     assert trained["unconditional"].shape == (257, 768)
     counted = count_parameters(model)
     assert counted["brain_module"] / 1e6 == pytest.approx(345.4, abs=0.05)
-    assert counted["lora"] / 1e6 == pytest.approx(0.40, abs=0.005)
-    assert counted["unet"] / 1e6 == pytest.approx(859.5, abs=0.05)
+    assert counted["unet_trained"] / 1e6 == pytest.approx(0.40, abs=0.005)
+    assert counted["unet_frozen"] / 1e6 == pytest.approx(859.5, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("finetune", "expected"),
+    [("none", 0), ("cross_attention", 44), ("linear", 270), ("all", 859.5)],
+)
+def test_what_is_finetuned_has_the_size_of_the_ledger(finetune, expected):
+    generator = new_generator()
+    model = new_model(generator, finetune)
+    trained = {n: p for n, p in model.trained().items() if n.startswith("unet.")}
+    assert millions(trained.values()) == pytest.approx(expected, abs=0.5)
+    counted = count_parameters(model)
+    assert counted["unet_trained"] / 1e6 == millions(trained.values())
+    assert (counted["unet_trained"] + counted["unet_frozen"]) / 1e6 == millions(
+        generator.unet.parameters()
+    )
+    if finetune == "cross_attention":
+        assert len(trained) == 16 * (4 + 1)  # weights, and the bias of to_out.0
+        assert all(".attn2.to_" in name for name in trained)
+    assert not any(parameter.requires_grad for parameter in generator.vae.parameters())
 
 
 def test_the_whole_model_predicts_noise_at_true_size(model):

@@ -209,6 +209,19 @@ def test_concurrent_jobs_leave_one_whole_file(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.parametrize("metric", ["pixcorr", "efficientnet"])
+def test_chance_of_a_correlation_is_the_mean_of_all_pairs(metric):
+    rng = np.random.default_rng(0)
+    kept, rows = rng.random((6, 4, 4, 3)), np.array([5, 0, 2, 2])
+    new = rng.random((4, 4, 4, 3))
+    found = scoring._unrelated_correlations(MEASURES[metric], kept, new, rows)
+    r = np.corrcoef(kept[[5, 0, 2]].reshape(3, -1), new.reshape(4, -1))[:3, 3:]
+    others = [r[0, 1:], r[1, [0, 2, 3]], r[2, :2]]  # rows 5, 0 and 2 with what is of another
+    expected = np.mean(np.concatenate(others))
+    assert len(found) == 8
+    assert found.mean() == pytest.approx(expected if metric == "pixcorr" else 1 - expected)
+
+
 def test_chance_pairs_have_another_image():
     rows = np.array([4, 4, 7, 1, 9, 9, 9])
     for seed in range(20):

@@ -8,15 +8,11 @@ from torch import nn
 
 from boldvision import config
 from boldvision.decoders.dynadiff.model import Dynadiff
-from boldvision.decoders.dynadiff.objective import DiffusionObjective, draw_timesteps
+from boldvision.decoders.dynadiff.objective import DiffusionObjective
 from boldvision.generators.base import load_generator
 from boldvision.generators.latents import LatentCache
+from boldvision.generators.timesteps import draw_timesteps
 from boldvision.trials.windows import load_windows
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("objective")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +38,10 @@ class Spy(nn.Module):
 
 def objective(generator, data, seed=0, **settings):
     window = config.Window(**WINDOW)
-    windows = {s.name: load_windows(s.bold, s.trials, window, "standard", "train") for s in data}
+    windows = {
+        s.name: load_windows(s.bold, s.trials, window, s.preprocessing, "standard", "train")
+        for s in data
+    }
     latents = {s.name: LatentCache(s.latents) for s in data}
     training = config.Training(**training_settings(**settings))
     return DiffusionObjective(windows, latents, generator, training, seed, "cpu")
@@ -156,7 +155,8 @@ def test_dropped_samples_see_the_unconditional_tokens(folder, data):
 def test_unconditional_tokens_are_learned_or_zeros(folder):
     generator = load_generator(write_generator(folder / "unconditional"))
     for kind, learned in (("learned", True), ("zeros", False)):
-        run = config.DynadiffRun(**run_settings(unconditional=kind) | {"lora": None})
+        settings = run_settings(unconditional=kind, changes={"finetune": "none"})
+        run = config.DynadiffRun(**settings)
         model = Dynadiff({"subj01": 5}, 3, generator, run)
         assert ("unconditional" in model.trained()) == learned
         assert not model.unconditional.any()

@@ -13,7 +13,6 @@ from decoder_data import (
     run_settings,
     start,
     train,
-    write_generator,
     write_subject,
 )
 from safetensors.torch import load_file, save_file
@@ -29,22 +28,7 @@ from boldvision.trials.windows import load_windows
 WINDOWS = {f"main+{shift}": {"start_s": 3 + 4 / 3 * shift, "n_tr": 3} for shift in range(12)}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_gpu():
-    """As in the processes started here: a GPU computes other bytes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CUDA_VISIBLE_DEVICES", "")
-        yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("reconstruct")
-
-
-@pytest.fixture(scope="module")
-def generator(folder):
-    return write_generator(folder / "generator")
+pytestmark = pytest.mark.usefixtures("no_gpu")
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +155,9 @@ def test_a_picture_is_drawn_with_the_key_of_its_trial_or_image(subject, tmp_path
             return np.zeros((len(windows), 4, 4, 3), np.uint8)
 
     stub, window = Stub(), config.Window(**WINDOWS["main+0"])
-    windows = load_windows(subject.bold, subject.trials, window, "standard", "test", trials)
+    windows = load_windows(
+        subject.bold, subject.trials, window, subject.preprocessing, "standard", "test", trials
+    )
     reconstruct(stub, windows, "subj01", 4, tmp_path / "out.h5")
     ids = windows.trials["trial"] if trials == "all" else -windows.trials["image_id"]
     assert stub.seen == tuple(ids)

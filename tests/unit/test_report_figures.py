@@ -2,10 +2,11 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from report_data import SHIFTS, WINDOWS, curve_rows, moving_windows, picture, trial_table
 
 from boldvision.errors import UserError
-from boldvision.report import figure_4, results, style
+from boldvision.report import figure_4, pictures, results, style
 from boldvision.report.figure_5 import figure_5
 from boldvision.report.temporal_generalization import matrix, temporal_generalization
 
@@ -98,7 +99,7 @@ def test_cells_without_a_model_say_so(tmp_path):
     moments = figure_4.choose(
         pd.read_parquet(trials), figure_4.reconstructed_trials(cells), count=1
     )
-    figure = figure_4.figure_4(cells, moments, stimuli, "main", WINDOWS, "note")
+    figure = figure_4.figure_4(cells, moments, stimuli, "main", WINDOWS, blur=False, note="note")
     texts = [t.get_text() for axes in figure.axes for t in axes.texts]
     assert texts.count("not trained\nin this scope") == 2
     shown = [axes.images[0].get_array() for axes in figure.axes if axes.images]
@@ -114,4 +115,33 @@ def test_a_lacking_trial_is_named(tmp_path):
         file["images"] = np.zeros((1, 4, 4, 3), np.uint8)
         file["trial"] = [7]
     with pytest.raises(UserError, match=r"main.h5: expected trial \[8\]"):
-        figure_4.read_images(path, "trial", [8])
+        pictures.read_images(path, "trial", [8])
+
+
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [
+        ("standard", "subj01; simulated"),
+        ("time_resolved", "subj01; time-resolved split as published\nsimulated"),
+        ("time_resolved_leakage_free", "subj01; leakage-free time-resolved split\nsimulated"),
+    ],
+)
+def test_a_note_says_what_split_it_is(split, said, tmp_path):
+    evaluations = results.read(curve_rows(tmp_path))
+    assert results.note(evaluations, "miniature", True, split) == (
+        f"{said} dataset miniature; tiny generator; not comparable with the paper"
+    )
+
+
+def test_a_note_fits_the_width_of_the_figure():
+    figure = Figure(figsize=(style.WIDTH_IN, 2))
+    style.note(figure, f"first\n{'long ' * 50}")
+    lines = figure.get_suptitle().splitlines()
+    assert lines[0] == "first"
+    assert len(lines) == 4
+    assert max(map(len, lines)) <= style.NOTE_WIDTH
+
+
+def test_a_row_without_a_look_is_named():
+    with pytest.raises(UserError, match=r"row 'Specialised'.*Specialized"):
+        style.look("Specialised")

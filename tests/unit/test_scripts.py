@@ -4,6 +4,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+import figure_data
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from report_data import (
     evaluation,
     job,
     moving_windows,
+    paper_rows,
     picture,
     table_rows,
     write_images,
@@ -25,21 +27,22 @@ SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
 DATA = {"dataset": "miniature", "simulated": True, "windows": WINDOWS}
 
 
-def run(script, params, output, inputs=None):
+def run(script, params, output, inputs=None, wildcards=None):
     spec = importlib.util.spec_from_file_location(f"script_{script}", SCRIPTS / f"{script}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.main(job(DATA | params, output, inputs))
+    module.main(job(DATA | params, output, inputs, wildcards))
 
 
 def figure_files(folder, item):
     return {"pdf": folder / f"{item}.pdf", "png": folder / f"{item}.png"}
 
 
-@pytest.mark.parametrize("item", ["table_1", "table_6"])
-def test_table(item, tmp_path):
-    output = {kind: tmp_path / f"{item}.{kind}" for kind in ("csv", "md", "tex")}
-    run(item, {"rows": table_rows(tmp_path / "metrics")}, output)
+@pytest.mark.parametrize("number", range(1, 9))
+def test_table(number, tmp_path):
+    output = {kind: tmp_path / f"table_{number}.{kind}" for kind in ("csv", "md", "tex")}
+    rows = paper_rows(tmp_path / "metrics", number, subjects=["subj01", "subj02"])
+    run("table", {"rows": rows}, output, wildcards={"number": str(number)})
     frame = pd.read_csv(output["csv"])
     assert set(frame["source"]) == {"ours", "published"}
     for kind in ("md", "tex"):
@@ -51,12 +54,26 @@ def test_table(item, tmp_path):
     assert frame.loc[frame["source"] == "ours", "note"].str.contains("not comparable").all()
 
 
+def test_differences(tmp_path):
+    output = {kind: tmp_path / f"differences.{kind}" for kind in ("csv", "md", "tex")}
+    tables = {f"table_{n}": paper_rows(tmp_path / "metrics", n) for n in (1, 4, 6)}
+    run("differences", {"tables": tables, "seed": 0}, output)
+    frame = pd.read_csv(output["csv"])
+    assert set(frame["tables"]) == {"1, 6"}
+    assert set(frame["row"]) == {"Mean image"}
+    for kind in ("md", "tex"):
+        text = output[kind].read_text()
+        assert "simulated dataset miniature" in text
+        assert "not comparable" in text
+
+
 @pytest.mark.parametrize("item", ["figure_5", "temporal_generalization"])
 def test_figure_over_time(item, tmp_path):
     tested = SHIFTS if item == "temporal_generalization" else None
     rows = curve_rows(tmp_path / "metrics", tested=tested)
     output = figure_files(tmp_path, item)
-    run(item, {"rows": rows, "metrics": ["ssim", "alexnet_2", "clip"]}, output)
+    params = {"rows": rows, "metrics": ["ssim", "alexnet_2", "clip"], "split": "time_resolved"}
+    run(item, params, output)
     check_figure(output)
 
 
@@ -64,7 +81,41 @@ def test_figure_4(tmp_path):
     rows, trials, stimuli = moving_windows(tmp_path / "data")
     output = figure_files(tmp_path, "figure_4")
     params = {"rows": rows, "shifts": [-3, -2, -1, 0, 1, 2, 3], "trials": 2}
+    params |= {"blur_faces": True, "split": "time_resolved_leakage_free"}
     run("figure_4", params, output, {"trials": [str(trials)], "stimuli": [str(stimuli)]})
+    check_figure(output)
+
+
+@pytest.mark.parametrize("number", ["3", "7", "8"])
+def test_figure_of_pictures(number, tmp_path):
+    rows = figure_data.two_subjects(tmp_path / "data")
+    output = figure_files(tmp_path, f"figure_{number}")
+    params = {"rows": rows, "metric": "pixcorr", "images": 3, "blur_faces": True}
+    script = "figure_3" if number == "3" else "figure_7_8"
+    run(script, params, output, wildcards={"number": number})
+    check_figure(output)
+
+
+def test_figure_6(tmp_path):
+    output = figure_files(tmp_path, "figure_6")
+    rows = figure_data.durations(tmp_path, ["clip"])
+    run("figure_6", {"rows": rows, "metrics": ["clip"], "windows": figure_data.WINDOWS}, output)
+    check_figure(output)
+
+
+def test_figure_9(tmp_path):
+    output = figure_files(tmp_path, "figure_9")
+    rows = figure_data.few_sessions(tmp_path, ["ssim"])
+    run("figure_9", {"rows": rows, "metrics": ["ssim"], "all_sessions": 40}, output)
+    check_figure(output)
+
+
+def test_leakage(tmp_path):
+    rows, trials = figure_data.both_splits(tmp_path / "data")
+    trials.to_parquet(tmp_path / "trials.parquet")
+    output = figure_files(tmp_path, "leakage")
+    params = {"rows": rows, "metric": "alexnet_2", "samples": 100, "seed": 0}
+    run("leakage", params, output, {"trials": [str(tmp_path / "trials.parquet")]})
     check_figure(output)
 
 
@@ -78,9 +129,10 @@ def check_figure(output):
 
 def test_scorecard(tmp_path):
     output = {"csv": tmp_path / "scorecard.csv", "html": tmp_path / "scorecard.html"}
-    run("scorecard", {"rows": table_rows(tmp_path / "metrics"), "seed": 0}, output)
+    tables = {"table_1": table_rows(tmp_path / "metrics")}
+    run("scorecard", {"tables": tables, "seed": 0}, output)
     frame = pd.read_csv(output["csv"])
-    assert set(frame.loc[frame["row"] == "Dynadiff", "within"]) == {"not comparable"}
+    assert set(frame.loc[frame["row"] == "Dynadiff", "status"]) == {"not comparable"}
     assert "not comparable" in output["html"].read_text()
 
 
@@ -95,10 +147,8 @@ def known_answer_job(tmp_path, peak_s):
     row = evaluation(tmp_path / "metrics", "Dynadiff", level=0.9)
     row |= {"reconstructions": str(made.parent), "stimuli": str(stimuli)}
     (tmp_path / "truth.json").write_text(json.dumps({"subj01": {"peak_s": peak_s}}))
-    params = {
-        "rows": [row],
-        "curve_rows": curve_rows(tmp_path / "curves", metrics=["pixcorr", "alexnet_2"]),
-    }
+    curves = curve_rows(tmp_path / "curves", metrics=["pixcorr", "alexnet_2"])
+    params = {"items": {"table_1": [row], "figure_5": curves}, "seed": 0}
     return params, {"json": tmp_path / "known_answer.json"}, {"truth": tmp_path}
 
 

@@ -22,7 +22,10 @@ SUBJECT = {"number": 1, "sessions": 2, "rest_sessions": [2], "grid": GRID, "voxe
 
 
 def arguments(tmp_path, session, **preprocessing):
-    settings = {"subject": SUBJECT, "preprocessing": {"detrend": "cosine"} | preprocessing}
+    settings = {
+        "subject": SUBJECT,
+        "preprocessing": {"kind": "nsd_prep", "detrend": "cosine"} | preprocessing,
+    }
     return [
         *("--timeseries", str(tmp_path / "runs"), "--voxels", str(tmp_path / "voxels.npz")),
         *("--subject", "subj01", "--session", str(session), "--settings", json.dumps(settings)),

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from decoder_data import (
+    NSD_PREP,
     REPOSITORY,
     kill_when,
     start,
     train,
     train_arguments,
     training_settings,
-    write_generator,
     write_subject,
 )
 from safetensors.torch import load_file
@@ -30,22 +30,7 @@ LONG = 30
 """Steps of a run that is stopped on the way."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_gpu():
-    """As in the processes started here: a GPU computes other bytes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CUDA_VISIBLE_DEVICES", "")
-        yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("training")
-
-
-@pytest.fixture(scope="module")
-def generator(folder):
-    return write_generator(folder / "generator")
+pytestmark = pytest.mark.usefixtures("no_gpu")
 
 
 @pytest.fixture(scope="module")
@@ -250,9 +235,11 @@ def test_the_record_says_what_was_trained(folder, short):
     assert record["trials"] == {"subj01": 18, "subj02": 6}
     assert record["steps"] == 4
     assert record["generator"] == "random"
-    lora = sum(value.numel() for name, value in short.items() if ".lora_" in name)
+    unet = sum(value.numel() for name, value in short.items() if name.startswith("unet."))
     brain = sum(value.numel() for name, value in short.items() if name.startswith("brain_module."))
-    assert (record["parameters"]["lora"], record["parameters"]["brain_module"]) == (lora, brain)
+    counted = record["parameters"]
+    assert (counted["unet_trained"], counted["brain_module"]) == (unet, brain)
+    assert record["sessions"] == {"subj01": 1, "subj02": 1}
 
 
 def test_sigterm_is_handled_only_while_training(short):
@@ -261,7 +248,7 @@ def test_sigterm_is_handled_only_while_training(short):
 
 def test_a_decoder_says_which_data_it_lacks(tmp_path):
     with pytest.raises(UserError, match=r"subj01: the decoder needs --bold"):
-        SubjectData("subj01", tmp_path / "trials.parquet").need("bold")
+        SubjectData("subj01", tmp_path / "trials.parquet", NSD_PREP).need("bold")
 
 
 def test_deepspeed_is_told_the_batch_the_clipping_and_the_precision():

@@ -31,11 +31,11 @@ def plan(values):
 
 
 def wildcards(**values):
-    return SimpleNamespace(**values)
+    return SimpleNamespace(**values, items=values.items)
 
 
-def demo(function):
-    return function(wildcards(scope="demo"))
+def demo(function, **more):
+    return function(wildcards(scope="demo", **more))
 
 
 def test_items_grow_with_the_scope(plan):
@@ -43,7 +43,7 @@ def test_items_grow_with_the_scope(plan):
     assert count["demo", "table_1"] == 2 * 2  # decoders x subjects
     assert count["paper", "table_1"] == 2 * 4
     assert count["demo", "figure_5"] == 1 + 4  # General, Specialized shifts
-    assert count["paper", "figure_5"] == 1 + 15
+    assert count["paper", "figure_5"] == 1 + 8
 
 
 def test_specialized_models_are_in_order_of_their_shift(plan):
@@ -62,13 +62,30 @@ def test_rows_and_scores_name_the_same_files(plan):
     assert rows[0]["stimuli"] == "resources/miniature/images/subj01.h5"
 
 
-def test_rows_of_one_run(plan):
-    assert {row["run"] for row in demo(plan.rows("table_1", run="mean_image"))} == {"mean_image"}
+def test_tables_of_a_scope(plan):
+    rows = plan.table_rows(wildcards(scope="demo"))
+    assert list(rows) == ["table_1", "table_6"]
+    assert rows["table_1"] == demo(plan.rows("table_1"))
+    files = plan.table_scores(wildcards(scope="demo"))
+    assert files == demo(plan.scores("table_1"))  # table 6 is of the same
+    assert len(plan.table_rows(wildcards(scope="paper"))) == 8
+
+
+def test_training_records_of_a_table(plan):
+    where = wildcards(scope="paper", number="8")
+    assert set(plan.records("table_{number}")(where)) == {
+        f"results/miniature/models/{model}/main/seed-0/training.json"
+        for model in (
+            "dynadiff_joint/subj01+subj02+subj05+subj07",
+            *(f"dynadiff/subj0{n}" for n in (1, 2, 5, 7)),
+        )
+    }
+    assert plan.caption(where)["title"].startswith("One model of all subjects")
 
 
 def test_everything_has_every_target(plan):
     everything = plan.everything("demo")
-    assert len(everything) == len(set(everything)) == 2 * 3 + 3 * 2 + 2 + 1
+    assert len(everything) == len(set(everything)) == (2 + 1) * 3 + 3 * 2 + 2 + 1
     parts = (plan.table("table_6", "demo"), plan.figure("figure_4", "demo"), plan.scorecard("demo"))
     for files in parts:
         assert set(files) < set(everything)
@@ -160,7 +177,12 @@ def test_downloads_are_served_only_in_the_miniature(values):
 
 
 def test_constraints(plan):
-    assert plan.runs_of("dynadiff") == "dynadiff|dynadiff_time_resolved"
+    dynadiff = plan.runs_of("dynadiff")
+    assert re.fullmatch(dynadiff, "dynadiff_time_resolved")
+    assert re.fullmatch(dynadiff, "dynadiff-2sessions")
+    assert not re.fullmatch(dynadiff, "mean_image")
+    assert re.fullmatch(plan.runs_of(), "mean_image")
+    assert plan.preprocessings_of("nsd_prep") == "nsd_prep|nsd_prep_released"
     assert not re.fullmatch(one_of([]), "")
     assert re.fullmatch(one_of(["a.b"]), "a.b")
     assert not re.fullmatch(one_of(["a.b"]), "acb")
@@ -199,7 +221,7 @@ def test_generator_without_revision_is_refused(values):
     ("column", "value", "message"),
     [
         ("run", "ridge", "table_1: run 'ridge' is not in the configuration"),
-        ("subjects", "all", "subjects 'all' is none of each, first, joint"),
+        ("subjects", "all", "subjects 'all' is none of each, first, first_two, joint"),
         ("window", "late", "table_1: windows: 'late' is not in `windows`"),
         ("test_set", "held_out", "test_set 'held_out' is not in the configuration"),
         ("metrics", "best", "metrics 'best' is not in the configuration"),
@@ -224,5 +246,5 @@ def test_wrong_runs_table_is_named(values, tmp_path):
 
 
 def test_item_without_a_line_is_named(plan):
-    with pytest.raises(UserError, match="no line for 'figure_6'"):
-        demo(plan.rows("figure_6"))
+    with pytest.raises(UserError, match="no line for 'figure_1'"):
+        demo(plan.rows("figure_{number}"), number=1)

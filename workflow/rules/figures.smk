@@ -1,29 +1,64 @@
+# Items on the time-resolved split: as published, and leakage-free.
+wildcard_constraints:
+    variant="|_leakage_free",
+
+
+rule make_figure_3:
+    """Decoders side by side on the same images."""
+    input:
+        PLAN.scores("figure_3"),
+        pictures=PLAN.pictures("figure_3"),
+        stimuli=PLAN.stimuli("figure_3"),
+    output:
+        pdf=f"{RESULTS}/{{scope}}/figures/figure_3.pdf",
+        png=report(
+            f"{RESULTS}/{{scope}}/figures/figure_3.png",
+            caption="../report/figure_3.rst",
+            category="Figures",
+            labels={"item": "Figure 3", "scope": "{scope}"},
+        ),
+    log:
+        f"logs/{CONFIG.dataset}/{{scope}}/figure_3.log",
+    conda:
+        "../../envs/report.yaml"
+    params:
+        **DATA,
+        **CONFIG.figures["figure_3"],
+        rows=PLAN.rows("figure_3"),
+        blur_faces=CONFIG.blur_faces,
+        code=fingerprint("boldvision.report"),
+    script:
+        "../scripts/figure_3.py"
+
+
 rule make_figure_4:
     """Reconstructions over seven shifts of the window, General and Specialized."""
     input:
-        PLAN.scores("figure_4"),
-        pictures=PLAN.pictures("figure_4"),
+        PLAN.scores("figure_4{variant}"),
+        pictures=PLAN.pictures("figure_4{variant}"),
+        stimuli=PLAN.stimuli("figure_4{variant}"),
         trials=expand(
             f"{RESULTS}/trials/{{subject}}.parquet", subject=PLAN.first_subject
         ),
-        stimuli=expand(f"{RESOURCES}/images/{{subject}}.h5", subject=PLAN.first_subject),
     output:
-        pdf=f"{RESULTS}/{{scope}}/figures/figure_4.pdf",
+        pdf=f"{RESULTS}/{{scope}}/figures/figure_4{{variant}}.pdf",
         png=report(
-            f"{RESULTS}/{{scope}}/figures/figure_4.png",
+            f"{RESULTS}/{{scope}}/figures/figure_4{{variant}}.png",
             caption="../report/figure_4.rst",
             category="Figures",
-            labels={"item": "Figure 4", "scope": "{scope}"},
+            labels={"item": "Figure 4{variant}", "scope": "{scope}"},
         ),
     log:
-        f"logs/{CONFIG.dataset}/{{scope}}/figure_4.log",
+        f"logs/{CONFIG.dataset}/{{scope}}/figure_4{{variant}}.log",
     conda:
         "../../envs/report.yaml"
     params:
         **DATA,
         **CONFIG.figures["figure_4"],
-        rows=PLAN.rows("figure_4"),
+        rows=PLAN.rows("figure_4{variant}"),
+        split=PLAN.split("figure_4{variant}"),
         windows=WINDOWS,
+        blur_faces=CONFIG.blur_faces,
         code=fingerprint("boldvision.report"),
     script:
         "../scripts/figure_4.py"
@@ -32,49 +67,166 @@ rule make_figure_4:
 rule make_figure_5:
     """Scores over sixteen shifts of the window, General and Specialized."""
     input:
-        PLAN.scores("figure_5"),
+        PLAN.scores("figure_5{variant}"),
     output:
-        pdf=f"{RESULTS}/{{scope}}/figures/figure_5.pdf",
+        pdf=f"{RESULTS}/{{scope}}/figures/figure_5{{variant}}.pdf",
         png=report(
-            f"{RESULTS}/{{scope}}/figures/figure_5.png",
+            f"{RESULTS}/{{scope}}/figures/figure_5{{variant}}.png",
             caption="../report/figure_5.rst",
             category="Figures",
-            labels={"item": "Figure 5", "scope": "{scope}"},
+            labels={"item": "Figure 5{variant}", "scope": "{scope}"},
         ),
     log:
-        f"logs/{CONFIG.dataset}/{{scope}}/figure_5.log",
+        f"logs/{CONFIG.dataset}/{{scope}}/figure_5{{variant}}.log",
     conda:
         "../../envs/report.yaml"
     params:
         **DATA,
         **CONFIG.figures["figure_5"],
-        rows=PLAN.rows("figure_5"),
+        rows=PLAN.rows("figure_5{variant}"),
+        split=PLAN.split("figure_5{variant}"),
         windows=WINDOWS,
         code=fingerprint("boldvision.report"),
     script:
         "../scripts/figure_5.py"
 
 
+rule make_figure_6:
+    """Scores over six durations of the window."""
+    input:
+        PLAN.scores("figure_6"),
+    output:
+        pdf=f"{RESULTS}/{{scope}}/figures/figure_6.pdf",
+        png=report(
+            f"{RESULTS}/{{scope}}/figures/figure_6.png",
+            caption="../report/figure_6.rst",
+            category="Figures",
+            labels={"item": "Figure 6", "scope": "{scope}"},
+        ),
+    log:
+        f"logs/{CONFIG.dataset}/{{scope}}/figure_6.log",
+    conda:
+        "../../envs/report.yaml"
+    params:
+        **DATA,
+        **CONFIG.figures["figure_6"],
+        rows=PLAN.rows("figure_6"),
+        windows=WINDOWS,
+        code=fingerprint("boldvision.report"),
+    script:
+        "../scripts/figure_6.py"
+
+
+rule make_figure_7_8:
+    """The best and the worst reconstructions, a column per subject."""
+    input:
+        PLAN.scores("figure_{number}"),
+        pictures=PLAN.pictures("figure_{number}"),
+        stimuli=PLAN.stimuli("figure_{number}"),
+    output:
+        pdf=f"{RESULTS}/{{scope}}/figures/figure_{{number}}.pdf",
+        png=report(
+            f"{RESULTS}/{{scope}}/figures/figure_{{number}}.png",
+            caption="../report/figure_7_8.rst",
+            category="Figures",
+            labels={"item": "Figure {number}", "scope": "{scope}"},
+        ),
+    log:
+        f"logs/{CONFIG.dataset}/{{scope}}/figure_{{number}}.log",
+    wildcard_constraints:
+        number="7|8",
+    conda:
+        "../../envs/report.yaml"
+    params:
+        **DATA,
+        **CONFIG.figures["figure_7_8"],
+        rows=PLAN.rows("figure_{number}"),
+        blur_faces=CONFIG.blur_faces,
+        code=fingerprint("boldvision.report"),
+    script:
+        "../scripts/figure_7_8.py"
+
+
+rule make_figure_9:
+    """Scores over the number of training sessions, pretrained on other subjects or not."""
+    input:
+        PLAN.scores("figure_9"),
+    output:
+        pdf=f"{RESULTS}/{{scope}}/figures/figure_9.pdf",
+        png=report(
+            f"{RESULTS}/{{scope}}/figures/figure_9.png",
+            caption="../report/figure_9.rst",
+            category="Figures",
+            labels={"item": "Figure 9", "scope": "{scope}"},
+        ),
+    log:
+        f"logs/{CONFIG.dataset}/{{scope}}/figure_9.log",
+    conda:
+        "../../envs/report.yaml"
+    params:
+        **DATA,
+        **CONFIG.figures["figure_9"],
+        rows=PLAN.rows("figure_9"),
+        all_sessions=lambda wildcards: CONFIG.subjects[
+            PLAN.first_subject(wildcards)
+        ].sessions,
+        code=fingerprint("boldvision.report"),
+    script:
+        "../scripts/figure_9.py"
+
+
+rule make_leakage:
+    """Scores of both time-resolved splits over the shift of the window, and their difference."""
+    input:
+        PLAN.scores("leakage"),
+        trials=expand(
+            f"{RESULTS}/trials/{{subject}}.parquet", subject=PLAN.first_subject
+        ),
+    output:
+        pdf=f"{RESULTS}/{{scope}}/figures/leakage.pdf",
+        png=report(
+            f"{RESULTS}/{{scope}}/figures/leakage.png",
+            caption="../report/leakage.rst",
+            category="Figures",
+            labels={"item": "Leakage", "scope": "{scope}"},
+        ),
+    log:
+        f"logs/{CONFIG.dataset}/{{scope}}/leakage.log",
+    conda:
+        "../../envs/report.yaml"
+    params:
+        **DATA,
+        **CONFIG.figures["leakage"],
+        rows=PLAN.rows("leakage"),
+        windows=WINDOWS,
+        samples=CONFIG.metrics.bootstrap,
+        seed=CONFIG.seed,
+        code=fingerprint("boldvision.report"),
+    script:
+        "../scripts/leakage.py"
+
+
 rule make_temporal_generalization:
     """Scores of every trained window on every test window."""
     input:
-        PLAN.scores("temporal_generalization"),
+        PLAN.scores("temporal_generalization{variant}"),
     output:
-        pdf=f"{RESULTS}/{{scope}}/figures/temporal_generalization.pdf",
+        pdf=f"{RESULTS}/{{scope}}/figures/temporal_generalization{{variant}}.pdf",
         png=report(
-            f"{RESULTS}/{{scope}}/figures/temporal_generalization.png",
+            f"{RESULTS}/{{scope}}/figures/temporal_generalization{{variant}}.png",
             caption="../report/temporal_generalization.rst",
             category="Figures",
-            labels={"item": "Temporal generalization", "scope": "{scope}"},
+            labels={"item": "Temporal generalization{variant}", "scope": "{scope}"},
         ),
     log:
-        f"logs/{CONFIG.dataset}/{{scope}}/temporal_generalization.log",
+        f"logs/{CONFIG.dataset}/{{scope}}/temporal_generalization{{variant}}.log",
     conda:
         "../../envs/report.yaml"
     params:
         **DATA,
         **CONFIG.figures["temporal_generalization"],
-        rows=PLAN.rows("temporal_generalization"),
+        rows=PLAN.rows("temporal_generalization{variant}"),
+        split=PLAN.split("temporal_generalization{variant}"),
         windows=WINDOWS,
         code=fingerprint("boldvision.report"),
     script:

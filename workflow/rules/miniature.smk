@@ -1,8 +1,9 @@
 rule miniature_bucket:
-    """Simulate a small NSD: a bucket in NSD's layout, and its known answer."""
+    """Simulate a small NSD: its bucket, fMRIPrep's derivatives of it, and its known answer."""
     output:
         bucket=directory(f"{RESOURCES}/bucket"),
         truth=directory(f"{RESOURCES}/truth"),
+        derivatives=directory(f"{RESOURCES}/derivatives"),
     log:
         f"logs/{CONFIG.dataset}/miniature_bucket.log",
     conda:
@@ -11,10 +12,13 @@ rule miniature_bucket:
         settings=as_json(
             miniature=CONFIG.miniature, subjects=CONFIG.subjects, design=CONFIG.design
         ),
-        code=fingerprint("boldvision.miniature", "boldvision.seeds"),
+        code=fingerprint(
+            "boldvision.miniature", "boldvision.seeds", "boldvision.signal.surface"
+        ),
     shell:
         "python -m boldvision miniature --settings {params.settings:q}"
-        " --bucket {output.bucket} --truth {output.truth} &> {log}"
+        " --bucket {output.bucket} --truth {output.truth}"
+        " --derivatives {output.derivatives} &> {log}"
 
 
 rule pretrain_generator:

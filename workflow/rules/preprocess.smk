@@ -28,6 +28,8 @@ rule prepare_session:
         f"logs/{CONFIG.dataset}/prepare_session/{{preprocessing}}/{{subject}}/session{{session}}.log",
     benchmark:
         f"benchmarks/{CONFIG.dataset}/prepare_session/{{preprocessing}}/{{subject}}/session{{session}}.tsv"
+    wildcard_constraints:
+        preprocessing=PLAN.preprocessings_of("nsd_prep"),
     conda:
         "../../envs/signal.yaml"
     resources:

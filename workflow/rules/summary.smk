@@ -1,8 +1,7 @@
 rule make_scorecard:
-    """Ours, published, difference and interval of every number of tables 1 and 6."""
+    """Every published number of a scope's tables beside ours."""
     input:
-        PLAN.scores("table_1"),
-        PLAN.scores("table_6"),
+        PLAN.table_scores,
     output:
         csv=f"{RESULTS}/{{scope}}/scorecard.csv",
         html=report(
@@ -17,7 +16,7 @@ rule make_scorecard:
         "../../envs/report.yaml"
     params:
         **DATA,
-        rows=PLAN.rows("table_6"),
+        tables=PLAN.table_rows,
         seed=CONFIG.seed,
         code=fingerprint("boldvision.report"),
     script:
@@ -27,10 +26,7 @@ rule make_scorecard:
 rule check_known_answer:
     """The miniature's answer is known: decoding works where it can and fails where it must."""
     input:
-        PLAN.scores("table_1"),
-        PLAN.scores("figure_5"),
-        pictures=PLAN.pictures("table_1"),
-        stimuli=expand(f"{RESOURCES}/images/{{subject}}.h5", subject=PLAN.subjects),
+        PLAN.checked_files,
         truth=f"{RESOURCES}/truth",
     output:
         report(
@@ -44,9 +40,9 @@ rule check_known_answer:
     conda:
         "../../envs/report.yaml"
     params:
-        rows=PLAN.rows("table_1", run="dynadiff"),
-        curve_rows=PLAN.rows("figure_5"),
+        checked=PLAN.checked_rows,
         windows=WINDOWS,
+        seed=CONFIG.seed,
         code=fingerprint("boldvision.report"),
     script:
         "../scripts/known_answer.py"

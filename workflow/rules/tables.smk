@@ -1,48 +1,53 @@
-rule make_table_1:
-    """Decoders compared, mean over subjects."""
+rule make_table:
+    """A table of the paper: our rows, with the published rows beside them."""
     input:
-        PLAN.scores("table_1"),
+        PLAN.scores("table_{number}"),
+        PLAN.records("table_{number}"),
     output:
         csv=report(
-            f"{RESULTS}/{{scope}}/tables/table_1.csv",
-            caption="../report/table_1.rst",
+            f"{RESULTS}/{{scope}}/tables/table_{{number}}.csv",
+            caption="../report/table.rst",
             category="Tables",
-            labels={"item": "Table 1", "scope": "{scope}"},
+            labels={"item": "Table {number}", "scope": "{scope}"},
         ),
-        md=f"{RESULTS}/{{scope}}/tables/table_1.md",
-        tex=f"{RESULTS}/{{scope}}/tables/table_1.tex",
+        md=f"{RESULTS}/{{scope}}/tables/table_{{number}}.md",
+        tex=f"{RESULTS}/{{scope}}/tables/table_{{number}}.tex",
     log:
-        f"logs/{CONFIG.dataset}/{{scope}}/table_1.log",
+        f"logs/{CONFIG.dataset}/{{scope}}/table_{{number}}.log",
+    wildcard_constraints:
+        number="[1-8]",
     conda:
         "../../envs/report.yaml"
     params:
         **DATA,
-        rows=PLAN.rows("table_1"),
+        rows=PLAN.rows("table_{number}"),
+        caption=PLAN.caption,
         code=fingerprint("boldvision.report"),
     script:
-        "../scripts/table_1.py"
+        "../scripts/table.py"
 
 
-rule make_table_6:
-    """Decoders compared, per subject."""
+rule make_differences:
+    """Paired differences between our rows of the tables, with intervals and p-values."""
     input:
-        PLAN.scores("table_6"),
+        PLAN.table_scores,
     output:
         csv=report(
-            f"{RESULTS}/{{scope}}/tables/table_6.csv",
-            caption="../report/table_6.rst",
+            f"{RESULTS}/{{scope}}/tables/differences.csv",
+            caption="../report/differences.rst",
             category="Tables",
-            labels={"item": "Table 6", "scope": "{scope}"},
+            labels={"item": "Differences", "scope": "{scope}"},
         ),
-        md=f"{RESULTS}/{{scope}}/tables/table_6.md",
-        tex=f"{RESULTS}/{{scope}}/tables/table_6.tex",
+        md=f"{RESULTS}/{{scope}}/tables/differences.md",
+        tex=f"{RESULTS}/{{scope}}/tables/differences.tex",
     log:
-        f"logs/{CONFIG.dataset}/{{scope}}/table_6.log",
+        f"logs/{CONFIG.dataset}/{{scope}}/differences.log",
     conda:
         "../../envs/report.yaml"
     params:
         **DATA,
-        rows=PLAN.rows("table_6"),
+        tables=PLAN.table_rows,
+        seed=CONFIG.seed,
         code=fingerprint("boldvision.report"),
     script:
-        "../scripts/table_6.py"
+        "../scripts/differences.py"

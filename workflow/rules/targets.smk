@@ -1,42 +1,25 @@
 rule paper:
-    """Everything, for all subjects and shifts of the paper."""
+    """Every table and figure, for all subjects and shifts of the paper."""
     input:
         PLAN.everything("paper"),
     localrule: True
 
 
-rule table_1:
-    """Table 1, in the configuration's own scope."""
+# `snakemake figure_5`: one table or figure, in the configuration's own scope.
+for item in PLAN.item_names:
+
+    rule:
+        name:
+            item
+        input:
+            PLAN.item(item, CONFIG.scope),
+        localrule: True
+
+
+rule differences:
+    """Paired differences between the rows of the tables, in the configuration's own scope."""
     input:
-        PLAN.table("table_1", CONFIG.scope),
-    localrule: True
-
-
-rule table_6:
-    """Table 6, in the configuration's own scope."""
-    input:
-        PLAN.table("table_6", CONFIG.scope),
-    localrule: True
-
-
-rule figure_4:
-    """Figure 4, in the configuration's own scope."""
-    input:
-        PLAN.figure("figure_4", CONFIG.scope),
-    localrule: True
-
-
-rule figure_5:
-    """Figure 5, in the configuration's own scope."""
-    input:
-        PLAN.figure("figure_5", CONFIG.scope),
-    localrule: True
-
-
-rule temporal_generalization:
-    """The matrix of training and test windows, in the configuration's own scope."""
-    input:
-        PLAN.figure("temporal_generalization", CONFIG.scope),
+        PLAN.table("differences", CONFIG.scope),
     localrule: True
 
 

@@ -20,7 +20,8 @@ def main(snakemake):
         stimuli=stimuli,
         training_window=next(e.window for e in evaluations if e.row == "General"),
         windows=params.windows,
-        note=results.note(evaluations, params.dataset, params.simulated),
+        blur=params.blur_faces,
+        note=results.note(evaluations, params.dataset, params.simulated, params.split),
     )
     style.save(figure, snakemake.output.pdf, snakemake.output.png)
 

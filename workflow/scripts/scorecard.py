@@ -1,16 +1,17 @@
-"""The scorecard: our numbers of tables 1 and 6 beside the published ones."""
+"""The scorecard: every published number of the scope's tables beside ours."""
 
-from boldvision.report import results, scorecard
+from boldvision.report import results, scorecard, scorecard_page
 from boldvision.report.log import logged
 
 
 def main(snakemake):
     """Write the scorecard as CSV and HTML."""
     params = snakemake.params
-    frame = scorecard.scorecard(
-        results.read(params.rows), params.dataset, params.simulated, params.seed
-    )
-    scorecard.write(frame, csv=snakemake.output.csv, html=snakemake.output.html)
+    evaluations = {
+        int(name.removeprefix("table_")): results.read(rows) for name, rows in params.tables.items()
+    }
+    frame = scorecard.scorecard(evaluations, params.dataset, params.simulated, params.seed)
+    scorecard_page.write(frame, csv=snakemake.output.csv, html=snakemake.output.html)
 
 
 if __name__ == "__main__":

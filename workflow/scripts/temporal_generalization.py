@@ -9,7 +9,7 @@ def main(snakemake):
     """Draw the figure as PDF and PNG."""
     params = snakemake.params
     evaluations = results.read(params.rows)
-    note = results.note(evaluations, params.dataset, params.simulated)
+    note = results.note(evaluations, params.dataset, params.simulated, params.split)
     figure = temporal_generalization(evaluations, params.metrics, params.windows, note)
     style.save(figure, snakemake.output.pdf, snakemake.output.png)
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from boldvision import config
+from boldvision.errors import UserError
 
 
 class TimestepLinear(nn.Module):
@@ -29,7 +30,8 @@ class BrainModule(nn.Module):
 
     Subject layer (no bias, shared over time), timestep layers, layer norm, GELU, dropout, linear
     aggregation of time, output layer. With several subjects, subject and timestep layers are their
-    own and the rest is shared (paper, appendix E).
+    own and the rest is shared (paper, appendix E). Betas need neither timestep layers nor
+    aggregation (paper, Table 4).
 
     Parameters
     ----------
@@ -40,6 +42,11 @@ class BrainModule(nn.Module):
     tokens, width : int
         Shape of the condition: 257 x 768 for Versatile Diffusion.
     settings : config.BrainModule
+
+    Raises
+    ------
+    UserError
+        Time is not aggregated, and a window has more than one sample.
 
     Notes
     -----
@@ -56,6 +63,11 @@ class BrainModule(nn.Module):
         settings: config.BrainModule,
     ):
         super().__init__()
+        if settings.aggregation == "none" and n_tr != 1:
+            raise UserError(
+                "brain_module.aggregation is none: expected windows of one sample, found "
+                f"{n_tr}. Set it to out or in, or take a window with n_tr 1."
+            )
         hidden = settings.hidden
         self.aggregation, self.shape = settings.aggregation, (tokens, width)
         timesteps = 1 if settings.aggregation == "in" else n_tr
@@ -64,12 +76,15 @@ class BrainModule(nn.Module):
         )
         self.timestep_layers = nn.ModuleDict(
             {
-                subject: TimestepLinear(timesteps, hidden, settings.timestep_layers == "shared")
+                subject: nn.Identity()
+                if settings.timestep_layers == "none"
+                else TimestepLinear(timesteps, hidden, settings.timestep_layers == "shared")
                 for subject in voxels
             }
         )
         self.block = nn.Sequential(nn.LayerNorm(hidden), nn.GELU(), nn.Dropout(settings.dropout))
-        self.merge_time = nn.Linear(n_tr, 1)
+        if settings.aggregation != "none":
+            self.merge_time = nn.Linear(n_tr, 1)
         self.output = nn.Linear(hidden, tokens * width)
         for subject, n in voxels.items():
             nn.init.normal_(self.subject_layers[subject].get_parameter("weight"), std=n**-0.5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from boldvision import config
 from boldvision.decoders.base import SubjectData
-from boldvision.decoders.dynadiff.model import Dynadiff, count_parameters
+from boldvision.decoders.dynadiff.model import Dynadiff, count_parameters, is_shared
 from boldvision.decoders.dynadiff.objective import DiffusionObjective
 from boldvision.errors import UserError
 from boldvision.generators.base import Generator, load_generator
@@ -36,7 +36,16 @@ def train(
     checkpoints: Path,
     pretrained: Path | None,
 ) -> None:
-    """Train brain module and adapters jointly, and write the model to folder `out`."""
+    """Train brain module and adapters jointly, and write the model to folder `out`.
+
+    What the U-Net trains is in `run.finetune`. A run with `run.pretrained` begins with what the
+    subjects of that model share; a checkpoint of its own goes before.
+
+    Raises
+    ------
+    UserError
+        The model to start from is of other subjects, or has other parameters.
+    """
     accelerator = make_accelerator(run.training)
     frozen = load_generator(generator).to(accelerator.device)
     windows = {
@@ -55,6 +64,9 @@ def train(
     voxels = {name: subject_windows.n_voxels for name, subject_windows in windows.items()}
     torch.manual_seed(seed)
     model = Dynadiff(voxels, window.n_tr, frozen, run)
+    if pretrained and run.pretrained:
+        _check_subjects(pretrained, run.pretrained.subjects)
+        _read_parameters(model, pretrained, is_shared)
     objective = DiffusionObjective(windows, latents, frozen, run.training, seed, accelerator.device)
     record = optimize(model, objective, accelerator, run.training, seed, checkpoints)
     if accelerator.is_main_process:
@@ -64,6 +76,7 @@ def train(
             "voxels": voxels,
             "dropped_windows": {name: w.dropped for name, w in windows.items()},
             "trials": {name: len(w) for name, w in windows.items()},
+            "sessions": {name: w.trials["session"].nunique() for name, w in windows.items()},
             "n_tr": window.n_tr,
             "parameters": count_parameters(model),
             "generator": generator.label,
@@ -116,19 +129,40 @@ def load(
     UserError
         The file does not hold the parameters, of the sizes, that the settings ask for.
     """
-    record: dict[str, Any] = json.loads((folder / "training.json").read_text())
+    record = _record(folder)
     frozen = load_generator(generator).to(device)
     model = Dynadiff(record["voxels"], record["n_tr"], frozen, run)
-    saved = load_file(folder / "model.safetensors")
-    expected = {(name, value.shape) for name, value in model.trained().items()}
-    if other := expected ^ {(name, value.shape) for name, value in saved.items()}:
+    _read_parameters(model, folder / "model.safetensors")
+    return DynadiffDecoder(model, frozen, run, seed, device)
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "training.json").read_text())
+
+
+def _read_parameters(
+    model: Dynadiff, file: Path, wanted: Callable[[str], bool] = lambda name: True
+) -> None:
+    """Read the trained parameters whose names are `wanted`: all of them, no other, same shapes."""
+    saved = {name: value for name, value in load_file(file).items() if wanted(name)}
+    found = {(name, value.shape) for name, value in saved.items()}
+    expected = {(name, value.shape) for name, value in model.trained().items() if wanted(name)}
+    if other := expected ^ found:
         raise UserError(
-            f"{folder / 'model.safetensors'}: expected {len(expected)} parameters as the settings "
-            f"of the run say, found {len(saved)}; names or shapes differ, as of "
-            f"{min(name for name, _ in other)}. Train the run again."
+            f"{file}: expected {len(expected)} parameters as the settings of the run say, found "
+            f"{len(found)}; names or shapes differ, as of {min(name for name, _ in other)}. "
+            "Train the model of this file again."
         )
     model.load_state_dict(saved, strict=False)
-    return DynadiffDecoder(model, frozen, run, seed, device)
+
+
+def _check_subjects(pretrained: Path, subjects: Sequence[str]) -> None:
+    found = sorted(_record(pretrained.parent)["voxels"])
+    if found != sorted(subjects):
+        raise UserError(
+            f"{pretrained}: expected a joint model of {', '.join(sorted(subjects))}, found one of "
+            f"{', '.join(found)}. Train that model, or correct `pretrained.subjects` of the run."
+        )
 
 
 def _autocast(device: str, precision: str):

@@ -15,13 +15,14 @@ from boldvision.generators.base import Generator
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
 
-CROSS_ATTENTION = ["attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0"]
+CROSS_ATTENTION = ("attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0")
 
 
 class Dynadiff(nn.Module):
-    """Brain module, unconditional tokens and the generator's U-Net with low-rank adapters.
+    """Brain module, unconditional tokens and the generator's U-Net.
 
-    Only the first two and the adapters are trained; the VAE is not part of it.
+    Of the U-Net, low-rank adapters are trained, or what else the run's `finetune` names; the VAE is
+    not part of it.
     """
 
     def __init__(
@@ -37,8 +38,7 @@ class Dynadiff(nn.Module):
         learned = settings.training.unconditional == "learned"
         self.unconditional = nn.Parameter(torch.zeros(tokens, width), requires_grad=learned)
         self.unet = generator.unet
-        if settings.finetune == "lora":
-            add_lora(self.unet, settings.lora)
+        finetune(self.unet, settings)
 
     def forward(
         self,
@@ -77,6 +77,21 @@ class Dynadiff(nn.Module):
         }
 
 
+def finetune(unet: UNet2DConditionModel, settings: config.DynadiffRun) -> None:
+    """Make those parameters of a frozen `unet` train that the run says (paper, Table 3)."""
+    if settings.finetune == "lora":
+        return add_lora(unet, settings.lora)
+    linear = {n: layer for n, layer in unet.named_modules() if isinstance(layer, nn.Linear)}
+    trained: dict[str, list[nn.Module]] = {
+        "cross_attention": [layer for n, layer in linear.items() if n.endswith(CROSS_ATTENTION)],
+        "linear": list(linear.values()),
+        "all": [unet],
+        "none": [],
+    }
+    for module in trained[settings.finetune]:
+        module.requires_grad_(True)
+
+
 def add_lora(unet: UNet2DConditionModel, settings: config.Lora) -> None:
     """Add low-rank adapters (Hu et al. 2022) to every cross-attention projection of `unet`."""
     from peft import LoraConfig
@@ -86,11 +101,17 @@ def add_lora(unet: UNet2DConditionModel, settings: config.Lora) -> None:
     )
 
 
+def is_shared(name: str) -> bool:
+    """Whether the parameter of that name belongs to all subjects, not to one of them."""
+    own = ("brain_module.subject_layers.", "brain_module.timestep_layers.")
+    return not name.startswith(own)
+
+
 def count_parameters(model: Dynadiff) -> dict[str, int]:
-    """Parameters by part; `lora` and `brain_module` are trained, `unet` is frozen."""
-    named = [(name, parameter.numel()) for name, parameter in model.named_parameters()]
+    """Parameters of the brain module, and trained (adapters too) and frozen ones of the U-Net."""
+    unet = [(p.numel(), p.requires_grad) for p in model.unet.parameters()]
     return {
-        "brain_module": sum(n for name, n in named if name.startswith("brain_module.")),
-        "lora": sum(n for name, n in named if ".lora_" in name),
-        "unet": sum(n for name, n in named if name.startswith("unet.") and ".lora_" not in name),
+        "brain_module": sum(p.numel() for p in model.brain_module.parameters()),
+        "unet_trained": sum(n for n, trained in unet if trained),
+        "unet_frozen": sum(n for n, trained in unet if not trained),
     }

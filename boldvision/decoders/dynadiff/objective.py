@@ -10,18 +10,10 @@ import torch
 from boldvision import config
 from boldvision.generators.base import Generator
 from boldvision.generators.latents import LatentCache
+from boldvision.generators.timesteps import draw_timesteps
 from boldvision.seeds import derive
 from boldvision.training.schedule import ShuffledBatches
 from boldvision.trials.windows import AveragedWindows, Windows
-
-
-def draw_timesteps(uniform: torch.Tensor, kind: str, n: int) -> torch.Tensor:
-    """Timesteps 0 … n-1 from uniform numbers in [0, 1).
-
-    ``cubic`` is t = (1 - u^3) n, which prefers noisy latents (paper: "bicubic sampling").
-    """
-    share = 1 - uniform**3 if kind == "cubic" else uniform
-    return (share * n).long().clamp(max=n - 1)
 
 
 class DiffusionObjective:

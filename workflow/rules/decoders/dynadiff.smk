@@ -30,12 +30,13 @@ rule dynadiff_train:
         subjects=PLAN.trained_subjects,
         bold=PLAN.bold,
         launch=PLAN.launch_options,
-        start=lambda wildcards, input: [f"--pretrained={path}" for path in input.pretrained],
+        start=PLAN.start_options,
         settings=PLAN.run_settings,
         code=fingerprint(
             "boldvision.decoders.dynadiff",
             "boldvision.training",
             "boldvision.generators.base",
+            "boldvision.generators.timesteps",
         ),
     shell:
         "python -m boldvision gpu --gpus {resources.gpu} --accelerate"

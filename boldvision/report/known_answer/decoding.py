@@ -1,0 +1,148 @@
+"""Every kind of model decodes, and what should help does."""
+
+from __future__ import annotations
+
+import math
+
+from boldvision.config import split_run_name
+from boldvision.errors import UserError
+from boldvision.metrics.intervals import bootstrap_interval
+from boldvision.report.curves import general
+from boldvision.report.differences import pairs
+from boldvision.report.figure_9 import NOT_PRETRAINED, PRETRAINED
+from boldvision.report.known_answer.finding import Finding
+from boldvision.report.leakage import LEAKAGE_FREE, PUBLISHED, by_split
+from boldvision.report.results import Evaluation
+
+IDENTIFICATION_METRIC = "alexnet_2"
+"""Two-way identification, by a network that the miniature has with its trained weights."""
+
+COMPARED_METRIC = "pixcorr"
+"""The finest score: identification saturates."""
+
+LEVEL = 0.99
+"""Coverage of the intervals of paired differences."""
+
+SAMPLES = 10_000
+"""Bootstrap samples behind such an interval."""
+
+
+def check_decoding(evaluations: list[Evaluation], row: str, what: str) -> list[Finding]:
+    """The model identifies every subject's test images: the 95 % interval lies above chance.
+
+    Parameters
+    ----------
+    evaluations : list of Evaluation
+    row : str
+        Of the runs table, the one that is checked.
+    what : str
+        Name of the check.
+    """
+    scores = {e.subject: e.score(IDENTIFICATION_METRIC) for e in _of_row(evaluations, row)}
+    return [
+        Finding(
+            what,
+            f"{subject}, AlexNet(2)",
+            f"{score.low:.3f} to {score.high:.3f}",
+            f"above chance, {score.chance:.3f}",
+            score.low > score.chance,
+        )
+        for subject, score in scores.items()
+    ]
+
+
+def check_sessions(evaluations: list[Evaluation], seed: int) -> list[Finding]:
+    """More sessions help, and so does pretraining where sessions are fewest (paper, Figure 9).
+
+    Parameters
+    ----------
+    evaluations : list of Evaluation
+        Rows ``Pretrained`` and ``Not pretrained`` of one subject.
+    seed : int
+        Of the bootstrap.
+    """
+    pretrained, not_pretrained = (
+        sorted(_of_row(evaluations, row), key=_sessions) for row in (PRETRAINED, NOT_PRETRAINED)
+    )
+    fewest, most = not_pretrained[0], not_pretrained[-1]
+    return [
+        _better("most sessions against fewest", [most], [fewest], seed),
+        _not_worse("pretrained against not, fewest sessions", [pretrained[0]], [fewest], seed),
+    ]
+
+
+def check_averaging(
+    averaged: list[Evaluation], single: list[Evaluation], row: str, seed: int
+) -> list[Finding]:
+    """The average of an image's repetitions scores higher than one of them (paper, Table 7).
+
+    Parameters
+    ----------
+    averaged, single : list of Evaluation
+        Of the same models.
+    row : str
+        Of the runs table, the one that is checked.
+    seed : int
+        Of the bootstrap.
+    """
+    averaged, single = _of_row(averaged, row), _of_row(single, row)
+    return [_better("averaged repetitions against single trials", averaged, single, seed)]
+
+
+def check_leakage(evaluations: list[Evaluation], seed: int) -> list[Finding]:
+    """Seeing other repetitions of test images in training does no harm.
+
+    Parameters
+    ----------
+    evaluations : list of Evaluation
+        Rows of `boldvision.report.leakage.by_split`.
+    seed : int
+        Of the bootstrap.
+    """
+    splits = by_split(evaluations)
+    published, leakage_free = (general(splits[name]) for name in (PUBLISHED, LEAKAGE_FREE))
+    return [
+        _not_worse("split as published against leakage-free", [published], [leakage_free], seed)
+    ]
+
+
+def _of_row(evaluations: list[Evaluation], row: str) -> list[Evaluation]:
+    found = [e for e in evaluations if e.row == row]
+    if not found:
+        rows = ", ".join(sorted({e.row for e in evaluations}))
+        raise UserError(
+            f"known answer: expected a row {row!r} in the runs table, found {rows}; name it so"
+        )
+    return found
+
+
+def _sessions(evaluation: Evaluation) -> float:
+    return split_run_name(evaluation.run)[1] or math.inf
+
+
+def _better(what: str, row: list[Evaluation], reference: list[Evaluation], seed: int) -> Finding:
+    low, high = paired_interval(row, reference, seed)
+    return _finding(what, row, low, high, "above 0", low > 0)
+
+
+def _not_worse(what: str, row: list[Evaluation], reference: list[Evaluation], seed: int) -> Finding:
+    low, high = paired_interval(row, reference, seed)
+    return _finding(what, row, low, high, "not below 0", high >= 0)
+
+
+def _finding(
+    what: str, row: list[Evaluation], low: float, high: float, expected: str, passed: bool
+) -> Finding:
+    subjects = ", ".join(e.subject for e in row)
+    return Finding(what, f"{subjects}, PixCorr", f"{low:+.3f} to {high:+.3f}", expected, passed)
+
+
+def paired_interval(
+    row: list[Evaluation], reference: list[Evaluation], seed: int
+) -> tuple[float, float]:
+    """Bootstrap interval over images of the mean PixCorr of `row` minus that of `reference`."""
+    paired = pairs(row, reference, COMPARED_METRIC)
+    change = (paired["row"] - paired["reference"]).to_numpy()
+    return bootstrap_interval(
+        change, paired["image_id"].to_numpy(), samples=SAMPLES, seed=seed, level=LEVEL
+    )

@@ -1,0 +1,193 @@
+"""The `fmriprep` stage: a subject's raw BIDS data -> fMRIPrep's derivatives, in a container."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from boldvision.cli import settings_from
+from boldvision.config import Fmriprep, FmriprepJob
+from boldvision.errors import UserError
+from boldvision.files import replace_folder
+
+REGISTRATION = "surfer.nmr.mgh.harvard.edu/registration.html"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One participant's run of fMRIPrep; all folders are absolute."""
+
+    bids: Path
+    out: Path
+    work: Path
+    participant: str
+    threads: int
+    mem_mb: int
+
+
+def command(task: Task, preprocessing: Fmriprep, job: FmriprepJob) -> list[str]:
+    """Command that runs fMRIPrep with its default settings (paper, appendix D).
+
+    Returns
+    -------
+    list of str
+        Arguments, never read by a shell. Telemetry is off; the data are validated. Rest runs are
+        left out.
+    """
+    options = [
+        *("--participant-label", task.participant, "--task-id", "nsdcore"),
+        *("--output-spaces", preprocessing.space),
+        *("--nprocs", str(task.threads)),
+        *("--mem_mb", str(task.mem_mb)),
+        "--notrack",
+    ]
+    licence = Path(job.licence).absolute()
+    if job.runtime == "docker":
+        return [
+            *("fmriprep-docker", str(task.bids), str(task.out), "participant"),
+            *options,
+            *("--work-dir", str(task.work), "--fs-license-file", str(licence)),
+            *("--image", docker_image(preprocessing, job)),
+            *("--user", f"{os.getuid()}:{os.getgid()}", "--env", "NO_ET", "1", "--no-tty"),
+        ]
+    inside = {
+        f"{task.bids}": "/data:ro",
+        f"{task.out}": "/out",
+        f"{task.work}": "/work",
+        f"{licence}": "/opt/freesurfer/license.txt:ro",
+    }
+    binds = [word for pair in inside.items() for word in ("--bind", ":".join(pair))]
+    return [
+        *("apptainer", "run", "--cleanenv", "--env", "NO_ET=1", *binds, str(job.image)),
+        *("/data", "/out", "participant"),
+        *options,
+        *("--work-dir", "/work", "--fs-license-file", "/opt/freesurfer/license.txt"),
+    ]
+
+
+def docker_image(preprocessing: Fmriprep, job: FmriprepJob) -> str:
+    """The image: the published one of the configured version, unless the job names another."""
+    return job.image or f"nipreps/fmriprep:{preprocessing.version}"
+
+
+def require_licence(path: Path) -> None:
+    """Make sure that a file looks like FreeSurfer's licence, of which fMRIPrep learns hours later.
+
+    Raises
+    ------
+    UserError
+        It is missing or empty, or its lines are not an address, a number and two keys.
+    """
+    get_one = f"get one, free, from {REGISTRATION} and set `licence` in the configuration"
+    try:
+        lines = path.read_text().split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path}: expected FreeSurfer's licence, found {error}; {get_one}"
+        ) from None
+    lines = [line.strip() for line in lines if line.strip()]
+    if not lines:
+        raise UserError(f"{path}: FreeSurfer's licence is empty; {get_one}")
+    looks_right = (
+        len(lines) >= 4
+        and "@" in lines[0]
+        and lines[1].isdigit()
+        and lines[2].startswith("*")
+        and lines[3].startswith("FS")
+    )
+    if not looks_right:
+        raise UserError(
+            f"{path}: expected the four lines of FreeSurfer's licence (e-mail address, number, a "
+            f"key that begins with *, one that begins with FS), found {len(lines)} other lines; "
+            f"{get_one}"
+        )
+
+
+def require_container(preprocessing: Fmriprep, job: FmriprepJob) -> None:
+    """Make sure that the container's programs and image are there.
+
+    Raises
+    ------
+    UserError
+        One is missing.
+    """
+    programs = ["fmriprep-docker", "docker"] if job.runtime == "docker" else ["apptainer"]
+    for program in programs:
+        if shutil.which(program) is None:
+            hint = "see envs/optional.in" if program == "fmriprep-docker" else "install it"
+            raise UserError(
+                f"{program}: no such program on the PATH; {hint}, or choose another `runtime`"
+            )
+    if job.runtime == "apptainer":
+        if not Path(str(job.image)).is_file():
+            raise UserError(
+                f"{job.image}: no such file; build the image with `apptainer build {job.image} "
+                f"docker://nipreps/fmriprep:{preprocessing.version}`"
+            )
+        return
+    image = docker_image(preprocessing, job)
+    found = subprocess.run(
+        ["docker", "image", "inspect", image], capture_output=True, text=True, check=False
+    )
+    if found.returncode:
+        raise UserError(
+            f"Docker has no image {image} ({found.stderr.strip()}); run `docker pull {image}`"
+        )
+
+
+def run_fmriprep(task: Task, preprocessing: Fmriprep, job: FmriprepJob) -> None:
+    """Run fMRIPrep; `task.out` appears when it has succeeded, and `task.work` goes.
+
+    An interrupted run is taken up again from `task.work` and the partial output beside `task.out`.
+
+    Raises
+    ------
+    UserError
+        The licence, a program or the image is missing, or fMRIPrep fails.
+    """
+    require_licence(Path(job.licence))
+    require_container(preprocessing, job)
+    partial = task.out.with_name(f"{task.out.name}.partial")
+    for folder in (partial, task.work):
+        folder.mkdir(parents=True, exist_ok=True)
+    # FreeSurfer's marks of a run that was killed; it would refuse to go on.
+    for mark in partial.glob("sourcedata/freesurfer/*/scripts/IsRunning*"):
+        mark.unlink()
+    argv = command(replace(task, out=partial), preprocessing, job)
+    print(*argv, flush=True)
+    code = subprocess.run(argv, check=False, stdin=subprocess.DEVNULL).returncode
+    if code or not (partial / f"sub-{task.participant}").is_dir():
+        raise UserError(
+            f"fMRIPrep ended with code {code} and is not complete; its reports are in {partial}. "
+            f"Run again to go on from {task.work}"
+        )
+    replace_folder(partial, task.out)
+    shutil.rmtree(task.work, ignore_errors=True)
+
+
+def main(argv: list[str]) -> None:
+    """Run fMRIPrep on one subject."""
+    parser = argparse.ArgumentParser(prog="boldvision fmriprep", description=__doc__)
+    parser.add_argument("--bids", type=Path, required=True, help="raw BIDS dataset")
+    parser.add_argument("--participant", required=True, help="its label, as in 01")
+    parser.add_argument("--settings", required=True, help="JSON with key `preprocessing`")
+    parser.add_argument("--job", required=True, help="JSON: `job` of the preprocessing")
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--mem-mb", type=int, required=True, help="memory, MB")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the derivatives")
+    arguments = parser.parse_args(argv)
+
+    job = FmriprepJob(**settings_from(arguments.job))
+    task = Task(
+        arguments.bids.absolute(),
+        arguments.out.absolute(),
+        Path(job.work).absolute(),
+        arguments.participant,
+        arguments.threads,
+        arguments.mem_mb,
+    )
+    run_fmriprep(task, Fmriprep(**settings_from(arguments.settings)["preprocessing"]), job)

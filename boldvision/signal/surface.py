@@ -1,0 +1,182 @@
+"""Volumes in MNI space, or pairs of GIFTI files -> series of the vertices of fsaverage5."""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+from xml.parsers.expat import ExpatError
+
+import nibabel as nib
+import numpy as np
+from scipy.sparse import csr_array
+
+from boldvision.errors import UserError
+from boldvision.signal.volumes import DAMAGE
+
+VERTICES = 20484
+"""Vertices of fsaverage5: 10,242 left, then 10,242 right."""
+
+DEPTHS = 10
+"""Points between the pial and the white surface whose values are averaged, as nilearn does."""
+
+AGAIN = "replace it, or run fMRIPrep again"
+
+
+def read_volumes(path: Path, volumes: int) -> np.ndarray:
+    """Series of fsaverage5's vertices, sampled from one run of volumes in MNI space.
+
+    Equals ``nilearn.surface.vol_to_surf(image, pial, inner_mesh=white)`` of both hemispheres. The
+    file is read once, from front to back, with one volume in memory.
+
+    Parameters
+    ----------
+    path
+        NIfTI-1 file [X, Y, Z, volumes].
+    volumes
+        How many there must be.
+
+    Returns
+    -------
+    float32 [volumes, 20484], raw units
+        Left, then right. NaN where a vertex lies outside the volumes altogether.
+
+    Raises
+    ------
+    UserError
+        The file is missing, truncated or corrupt, has another number of volumes, a value that is
+        not finite, or no signal at any vertex.
+    """
+    image = _open(nib.Nifti1Image, path)
+    require(path, image.ndim == 4, "dimensions", 4, image.ndim)
+    require(path, image.shape[3] == volumes, "volumes", volumes, image.shape[3])
+    stored: Any = image.dataobj
+    weights = sampling_weights(image.shape[:3], tuple(image.affine.ravel().tolist()))
+    series = np.empty((volumes, VERTICES), np.float32)
+    try:
+        with nib.openers.ImageOpener(str(path)) as stream:
+            _sample(path, stream, stored, weights, series)
+    except DAMAGE as error:
+        raise UserError(
+            f"{path}: expected {volumes} whole volumes, found a truncated or corrupt file "
+            f"({error}); {AGAIN}"
+        ) from error
+    _require_signal(path, series)
+    if (stored.slope, stored.inter) != (1, 0):
+        series *= stored.slope
+        series += stored.inter
+    series[:, np.diff(weights.indptr) == 0] = np.nan
+    return series
+
+
+def read_hemispheres(left: Path, right: Path, volumes: int) -> np.ndarray:
+    """Series of fsaverage5's vertices as fMRIPrep's own projection wrote them.
+
+    Parameters
+    ----------
+    left, right
+        GIFTI files of one array of 10,242 values per volume.
+    volumes
+        How many there must be.
+
+    Returns
+    -------
+    float32 [volumes, 20484], raw units
+
+    Raises
+    ------
+    UserError
+        A file is missing or corrupt, or has another number of volumes or vertices, or no signal.
+    """
+    sides = []
+    for path in (left, right):
+        arrays = [array.data for array in _open(nib.GiftiImage, path).darrays]
+        require(path, len(arrays) == volumes, "volumes", volumes, len(arrays))
+        shapes = {array.shape for array in arrays}
+        require(path, shapes == {(VERTICES // 2,)}, "vertices", VERTICES // 2, shapes)
+        sides.append(np.stack(arrays).astype(np.float32))
+        _require_signal(path, sides[-1])
+    return np.concatenate(sides, axis=1)
+
+
+@lru_cache(maxsize=2)
+def sampling_weights(grid: tuple[int, int, int], affine: tuple[float, ...]) -> csr_array:
+    """Weights of trilinear sampling between fsaverage5's pial and white surfaces.
+
+    Parameters
+    ----------
+    grid
+        Shape of the volumes.
+    affine
+        Their 4 x 4 affine to MNI space, mm, row by row.
+
+    Returns
+    -------
+    float64 [20484, voxels]
+        Voxels in NIfTI's order, X fastest. Points outside the volumes do not count; a row is empty
+        where all of a vertex's points are outside.
+    """
+    pial, white = fsaverage5()
+    depth = np.linspace(0, 1, DEPTHS)[:, None, None]
+    points = pial + depth * (white - pial)
+    place = nib.affines.apply_affine(np.linalg.inv(np.reshape(affine, (4, 4))), points)
+    inside = ((place >= 0) & (place < grid)).all(axis=-1)
+    _, vertex = np.nonzero(inside)
+    place = place[inside]
+    # Beyond the centre of the last voxel it extrapolates from the last two, as nilearn does.
+    below = np.clip(np.floor(place).astype(np.int64), 0, np.array(grid) - 2)
+    above = place - below
+    share = 1 / inside.sum(axis=0)[vertex]
+    weights = csr_array((VERTICES, int(np.prod(grid))))
+    for corner in np.ndindex(2, 2, 2):
+        voxel = np.ravel_multi_index(tuple((below + corner).T), grid, order="F")
+        weight = share * np.where(corner, above, 1 - above).prod(axis=1)
+        weights += csr_array((weight, (vertex, voxel)), shape=weights.shape)
+    return weights
+
+
+@cache
+def fsaverage5() -> tuple[np.ndarray, np.ndarray]:
+    """Pial and white vertices of the mesh that is packaged with nilearn, [20484, 3], mm."""
+    from nilearn.datasets import load_fsaverage
+
+    meshes = load_fsaverage("fsaverage5")
+    pial, white = (
+        np.concatenate([meshes[name].parts[side].coordinates for side in ("left", "right")])
+        for name in ("pial", "white_matter")
+    )
+    return pial.astype(np.float64), white.astype(np.float64)
+
+
+def require(path: Path, ok: bool, what: str, expected: object, found: object) -> None:
+    """Raise UserError, which names the file, unless `ok`."""
+    if not ok:
+        raise UserError(f"{path}: expected {what} {expected}, found {found}; {AGAIN}")
+
+
+def _open(kind: Any, path: Path) -> Any:
+    try:
+        return kind.from_filename(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; run fMRIPrep") from error
+    except (*DAMAGE, ExpatError) as error:
+        raise UserError(f"{path}: expected {kind.__name__}, found {error}; {AGAIN}") from error
+
+
+def _require_signal(path: Path, series: np.ndarray) -> None:
+    signal = np.nan_to_num(series).any()
+    require(path, bool(signal), "signal on fsaverage5", "at some vertex", "only zeros")
+
+
+def _sample(path: Path, stream: Any, stored: Any, weights: csr_array, series: np.ndarray) -> None:
+    """Fill `series` volume by volume, then read to the end, where gzip verifies its checksum."""
+    buffer = bytearray(weights.shape[1] * stored.dtype.itemsize)
+    volume = np.frombuffer(buffer, stored.dtype)
+    stream.seek(stored.offset)
+    for row, sampled in enumerate(series, start=1):
+        if stream.readinto(buffer) != len(buffer):
+            raise EOFError(f"it ends in volume {row}")
+        finite = bool(np.isfinite(volume).all())
+        require(path, finite, "finite values", "in all volumes", f"others in volume {row}")
+        sampled[:] = weights @ volume.astype(np.float64)
+    stream.read(1)

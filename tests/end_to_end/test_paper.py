@@ -1,0 +1,98 @@
+"""Every table and figure of the paper, with models that are hardly trained (``thin.yaml``)."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OUT = ROOT / "results" / "miniature" / "thin"
+TABLES = [*(f"table_{number}" for number in range(1, 9)), "differences"]
+FIGURES = [
+    *(f"figure_{number}" for number in range(3, 10)),
+    "figure_4_leakage_free",
+    "figure_5_leakage_free",
+    "temporal_generalization",
+    "temporal_generalization_leakage_free",
+    "leakage",
+]
+FILES = [
+    *(f"tables/{name}.{kind}" for name in TABLES for kind in ("csv", "md", "tex")),
+    *(f"figures/{name}.{kind}" for name in FIGURES for kind in ("pdf", "png")),
+    *("scorecard.csv", "scorecard.html", "gallery/index.html"),
+]
+
+
+def snakemake(*arguments):
+    """Run Snakemake in the checkout, thinned, and return what it printed."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    command = [sys.executable, "-m", "snakemake", "--configfile", "tests/end_to_end/thin.yaml"]
+    done = subprocess.run(
+        [*command, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def jobs(printed):
+    """Number of jobs of each rule."""
+    table = printed.split("Job stats:")[1].split("\n\n")[0]
+    return {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def finished():
+    """Make what is missing."""
+    snakemake("--cores", "all", "--rerun-incomplete")
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_file_is_there(file):
+    assert (OUT / file).stat().st_size > 100
+
+
+def test_second_run_does_nothing():
+    assert "Nothing to be done" in snakemake("--cores", "1")
+
+
+def test_one_ablation_s_setting_reruns_only_its_models(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("runs: {dynadiff_frozen: {training: {learning_rate: 0.005}}}\n")
+    planned = jobs(snakemake("--dry-run", "--configfile", "tests/end_to_end/thin.yaml", str(mine)))
+    assert planned["dynadiff_train"] == planned["reconstruct"] == planned["evaluate"] == 2
+    makes = {rule: n for rule, n in planned.items() if rule.startswith("make_")}
+    assert makes == {"make_table": 1, "make_differences": 1, "make_scorecard": 1}
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_published_columns_are_the_paper_s(number):
+    ours = pd.read_csv(OUT / "tables" / f"table_{number}.csv")
+    published = pd.read_csv(ROOT / "boldvision" / "report" / "published_tables.csv")
+    expected = published.loc[published["table"] == number, "value"]
+    found = ours.loc[ours["source"] == "published", "value"]
+    assert sorted(found) == sorted(expected)
+
+
+def test_leaked_and_unleaked_images_are_both_there():
+    trials = pd.read_parquet(ROOT / "results" / "miniature" / "trials" / "subj01.parquet")
+    test = trials["split_time_resolved"] == "test"
+    excluded = trials["split_time_resolved_leakage_free"] == "excluded"
+    leaked = trials.loc[test, "image_id"].isin(trials.loc[excluded, "image_id"])
+    assert 0 < leaked.sum() < test.sum()
+
+
+def test_report_has_every_caption(tmp_path):
+    report = tmp_path / "report.html"
+    snakemake("--report", str(report))
+    text = report.read_text()
+    for name in ("Table 2", "Figure 9", "Leakage", "Gallery", "Scorecard"):
+        assert json.dumps(name)[1:-1] in text, name

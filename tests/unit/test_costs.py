@@ -1,0 +1,204 @@
+"""What the paper costs: models against the paper, hours and disk from rates and shapes."""
+
+import importlib.util
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from decoder_data import REPOSITORY as ROOT
+
+from boldvision import costs, plan
+from boldvision.config_docs import read_values
+from boldvision.decoders.dynadiff.model import Dynadiff
+from boldvision.errors import UserError
+from boldvision.generators.base import Generator
+from boldvision.signal import surface
+from boldvision.workflow import Plan
+
+MODELS = {  # that an item needs, and that no item above it needs
+    "table_1": (4, 4),
+    "table_2": (3 * 4, 2 * 4),  # the third variant is table 1's
+    "table_3": (5 * 4, 4 * 4),  # the LoRA row is table 1's
+    "table_4": (4, 4),
+    "table_5": (2 * 4, 4),
+    "table_6": (4, 0),
+    "table_7": (4, 0),
+    "table_8": (1 + 4, 1),
+    "figure_3": (2, 0),
+    "figure_4": (16, 16),
+    "figure_5": (16, 0),
+    "figure_5_leakage_free": (16, 0),
+    "figure_6": (6, 5),  # 6 TRs are table 1's
+    "figure_7": (4, 0),
+    "figure_9": (6 + 1 + 6, 6 + 1 + 5),  # 40 sessions from scratch are table 1's
+    "leakage": (32, 0),
+    "temporal_generalization": (16, 0),
+}
+
+
+@pytest.fixture(autouse=True)
+def _at_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture(scope="module")
+def values():
+    return {
+        "miniature": lambda: read_values([str(ROOT / "config" / "config.yaml")]),
+        "nsd": lambda: read_values([str(ROOT / "config" / f) for f in ("config.yaml", "nsd.yaml")]),
+    }
+
+
+@pytest.fixture
+def nsd(values):
+    return Plan(values["nsd"]())
+
+
+@pytest.fixture
+def miniature(values, tmp_path):
+    """The plan of a miniature of which nothing is there."""
+    plan = Plan(values["miniature"]())
+    plan.results, plan.resources = str(tmp_path / "results"), str(tmp_path / "resources")
+    return plan
+
+
+def train(plan, model, rate, processes=1):
+    folder = ROOT / plan.results / "models" / model
+    folder.mkdir(parents=True)
+    record = {"samples_per_second": rate, "processes": processes}
+    (folder / "training.json").write_text(json.dumps(record))
+
+
+def test_models_of_the_paper(nsd):
+    found = {c.item: c for c in costs.costs(nsd, "paper", nsd.items_of("paper"), measured=False)}
+    assert {item: (found[item].models, found[item].new) for item in MODELS} == MODELS
+    assert found["table_1"].mean_images == found["total"].mean_images == 4
+    assert found["total"].models == found["total"].new == sum(c.new for c in found.values()) / 2
+    for name in ("training_hours", "testing_hours", "bytes"):
+        *parts, total = (getattr(cost, name) for cost in found.values())
+        assert sum(parts) == pytest.approx(total)
+    leakage_free = 16
+    assert found["total"].models == sum(new for _, new in MODELS.values()) + leakage_free == 86
+
+
+def test_hours_of_one_model_are_those_of_the_paper(nsd):
+    [piece] = [p for p in costs.pieces(nsd, nsd.items["paper", "figure_6"][:1]).values()
+               if p.stage == "models"]  # fmt: skip
+    assert piece.hours == pytest.approx(60_000 * 320 / 11.1 / 3600, rel=1e-3)
+    assert piece.hours == pytest.approx(480, abs=1)
+
+
+def test_a_pretrained_model_needs_the_one_it_starts_from(nsd):
+    needed = costs.models(nsd, nsd.items["paper", "figure_9"])
+    paths = [model.path for model in needed]
+    start = paths.index("dynadiff_joint/subj02+subj05+subj07/main/seed-0")
+    assert start < paths.index("dynadiff_pretrained-1sessions/subj01/main/seed-0")
+    series = {p.path for p in costs.pieces(nsd, nsd.items["paper", "figure_9"]).values()}
+    assert "results/nsd/bold/nsd_prep/subj07/session40.npy" in series
+
+
+def test_disk_follows_from_shapes(nsd):
+    def size(item, stage, path):
+        found = costs.pieces(nsd, nsd.items["paper", item]).values()
+        return sum(p.bytes for p in found if p.stage == stage and path in p.path)
+
+    assert size("figure_6", "clean series", "nsd_prep/subj01") == 40 * 12 * 225 * 15724 * 4
+    assert size("table_4", "clean series", "betas/subj02") == 40 * 750 * 14278 * 4
+    assert size("table_5", "clean series", "fmriprep/subj05") == 40 * 12 * 188 * 20484 * 2
+    assert costs.FSAVERAGE5 == surface.VERTICES
+    assert size("table_1", "latents", "subj01") == 10_000 * 2 * 4 * 64 * 64 * 2
+    assert size("table_1", "images", "subj01") == 10_000 * 425**2 * 3
+    assert size("table_1", "reconstructions", "dynadiff/subj01") == 1000 * 512**2 * 3
+    assert size("table_7", "reconstructions", "dynadiff/subj01") == 1000 * 512**2 * 3
+    assert size("figure_5", "reconstructions", "/main/") == 16 * 2812 * 512**2 * 3
+    assert size("table_1", "models", "dynadiff/subj01") == pytest.approx(345.9e6 * 4, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "run", ["dynadiff", "dynadiff_frozen", "dynadiff_linear_layers", "dynadiff_betas"]
+)
+def test_parameters_are_those_of_the_model(miniature, run):
+    from diffusers import UNet2DConditionModel
+
+    settings, window = miniature.run(run), "betas" if run == "dynadiff_betas" else "main"
+    generator = miniature.config.generators["tiny"]
+    sizes = UNet2DConditionModel.load_config(f"{generator.folder}/image_unet")
+    with torch.device("meta"):
+        unet = UNet2DConditionModel.from_config(sizes).requires_grad_(False)
+        voxels = {"subj01": 320, "subj02": 300}
+        n_tr = miniature.config.window(window).n_tr
+        model = Dynadiff(voxels, n_tr, Generator(generator, unet, None, None), settings)
+    counted = costs.trained_parameters(miniature, costs.Model(run, "subj01+subj02", window, 0))
+    assert counted == sum(value.numel() for value in model.trained().values())
+
+
+def test_what_is_there_costs_nothing_more(miniature):
+    before = costs.costs(miniature, "demo", ["table_1"])[0]
+    assert (before.models, before.trained) == (2, 0)
+    train(miniature, "dynadiff/subj01/main/seed-0", rate=1100)
+    after = costs.costs(miniature, "demo", ["table_1"])[0]
+    assert (after.models, after.new, after.trained) == (2, 2, 1)
+    assert after.training_hours == pytest.approx(before.training_hours / 2)
+    assert after.bytes < before.bytes
+    [alone, _] = costs.costs(miniature, "demo", ["table_1"], measured=False)
+    assert alone == before
+
+
+def test_a_run_goes_on_at_the_speed_of_its_models(miniature):
+    assert costs.samples_per_s(miniature, "dynadiff", measured=True) == 1100
+    train(miniature, "dynadiff/subj01/main/seed-0", rate=400, processes=2)
+    train(miniature, "dynadiff/subj02/main/seed-0", rate=100)
+    train(miniature, "mean_image/subj02/main/seed-0", rate=0)
+    assert costs.samples_per_s(miniature, "dynadiff", measured=True) == 150
+    assert costs.samples_per_s(miniature, "dynadiff", measured=False) == 1100
+    assert costs.samples_per_s(miniature, "mean_image", measured=True) == 1100
+    assert costs.samples_per_s(miniature, "dynadiff_betas", measured=True) == 1100
+
+
+def test_raw_files_of_a_job(nsd, miniature):
+    found = costs.in_flight(nsd, "paper")
+    assert found["time series of a session"] == pytest.approx(1.3e9, rel=0.1)
+    assert found["betas of a session"] == pytest.approx(19e9 / 40, rel=0.1)
+    assert found["raw BOLD of a subject"] == pytest.approx(1.1e11, rel=0.1)
+    assert "raw BOLD of a subject" not in costs.in_flight(miniature, "paper")
+
+
+def test_command_prints_scopes_and_items(capsys):
+    plan.main(["--configfile", "config/nsd.yaml"])
+    printed = capsys.readouterr().out
+    assert [line.split()[0] for line in printed.splitlines()[1:4]] == [
+        "table_1",
+        "table_2",
+        "table_3",
+    ]
+    assert "hours of one A100" in printed
+    plan.main(["--scope", "demo", "--item", "figure_5", "--markdown"])
+    printed = capsys.readouterr().out
+    assert "| dynadiff_time_resolved/subj01/main-3/seed-0 |" in printed
+    with pytest.raises(UserError, match="--scope: 'all' is none of demo, paper"):
+        plan.main(["--scope", "all"])
+    with pytest.raises(UserError, match="no line for 'figure_1'"):
+        plan.main(["--item", "figure_1"])
+
+
+def test_script_writes_and_prints_the_plan(values, tmp_path, monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location("s", ROOT / "workflow/scripts/plan_paper.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(Plan, "items_of", lambda self, scope: ["table_1", "figure_5"])
+    config = values["miniature"]() | {"dataset": "elsewhere"}
+    for name in ("config", "boldvision"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    script.main(SimpleNamespace(config=config))
+    assert "figure_5" in capsys.readouterr().out
+    folder = tmp_path / "results/elsewhere/paper"
+    header, *lines = (folder / "plan.tsv").read_text().splitlines()
+    assert header.split("\t")[:3] == ["item", "models", "new"]
+    assert [line.split("\t")[0] for line in lines] == ["table_1", "figure_5", "total"]
+    assert "| figure_5 | 9 | 9 |" in (folder / "plan.md").read_text()
+
+
+def test_document_is_in_sync():
+    assert plan.TARGETS.read_text() == plan.targets(), "out of date: run `make docs`"

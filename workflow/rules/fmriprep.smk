@@ -1,0 +1,90 @@
+rule download_rawdata:
+    """Raw BIDS data of a subject's core sessions; removed once fMRIPrep has run."""
+    input:
+        BUCKET_FOLDER,
+    output:
+        dataset=temp(directory(f"{RESOURCES}/rawdata/{{subject}}")),
+        ledger=f"{RESOURCES}/ledger/{{subject}}/rawdata.tsv",
+    log:
+        f"logs/{CONFIG.dataset}/download_rawdata/{{subject}}.log",
+    retries: RETRIES
+    conda:
+        "../../envs/signal.yaml"
+    resources:
+        downloads=1,
+    params:
+        served=PLAN.served("nsddata_rawdata/"),
+        endpoint=PLAN.endpoint,
+        root=subpath(output.ledger, ancestor=3),
+        settings=PLAN.fetch_settings,
+    shell:
+        "{params.served} python -m boldvision fetch rawdata --subject {wildcards.subject}"
+        " --out {output.dataset} --settings {params.settings:q} --root {params.root}"
+        " --ledger {output.ledger} {params.endpoint} &> {log}"
+
+
+rule run_fmriprep:
+    """fMRIPrep on all sessions of a subject, in a container: days, see docs/fmriprep.md."""
+    input:
+        rules.download_rawdata.output.dataset,
+    output:
+        directory(f"{RESULTS}/fmriprep/{{preprocessing}}/{{subject}}"),
+    log:
+        f"logs/{CONFIG.dataset}/run_fmriprep/{{preprocessing}}/{{subject}}.log",
+    benchmark:
+        f"benchmarks/{CONFIG.dataset}/run_fmriprep/{{preprocessing}}/{{subject}}.tsv"
+    wildcard_constraints:
+        preprocessing=PLAN.preprocessings_of("fmriprep"),
+    conda:
+        "../../envs/signal.yaml"
+    threads: lambda wildcards: PLAN.fmriprep(wildcards).job.threads
+    resources:
+        mem_mb=lambda wildcards: 1000 * PLAN.fmriprep(wildcards).job.mem_gb,
+        # Not a parameter: another scratch disk is no reason to run fMRIPrep again.
+        job=PLAN.fmriprep_job,
+    params:
+        participant=lambda wildcards: f"{CONFIG.subjects[wildcards.subject].number:02d}",
+        settings=lambda wildcards: as_json(
+            preprocessing=PLAN.fmriprep(wildcards).model_dump(
+                include={"kind", "version", "space"}
+            )
+        ),
+    shell:
+        "python -m boldvision fmriprep --bids {input} --participant {params.participant}"
+        " --settings {params.settings:q} --job {resources.job:q} --threads {threads}"
+        " --mem-mb {resources.mem_mb} --out {output} &> {log}"
+
+
+rule prepare_fmriprep_session:
+    """Project every run of a session to fsaverage5, remove drift and z-score."""
+    input:
+        PLAN.derivatives,
+    output:
+        series=f"{RESULTS}/bold/{{preprocessing}}/{{subject}}/session{{session}}.npy",
+        quality=f"{RESULTS}/bold/{{preprocessing}}/{{subject}}/session{{session}}.json",
+    log:
+        f"logs/{CONFIG.dataset}/prepare_fmriprep_session/{{preprocessing}}/{{subject}}/session{{session}}.log",
+    benchmark:
+        f"benchmarks/{CONFIG.dataset}/prepare_fmriprep_session/{{preprocessing}}/{{subject}}/session{{session}}.tsv"
+    wildcard_constraints:
+        preprocessing=PLAN.preprocessings_of("fmriprep"),
+    conda:
+        "../../envs/signal.yaml"
+    resources:
+        mem_mb=1000,
+    params:
+        session=lambda wildcards: int(wildcards.session),
+        settings=lambda wildcards: as_json(
+            subject=CONFIG.subjects[wildcards.subject],
+            preprocessing=PLAN.fmriprep(wildcards),
+        ),
+        code=fingerprint(
+            "boldvision.signal.prepare_fmriprep",
+            "boldvision.signal.session",
+            "boldvision.signal.surface",
+            "boldvision.signal.clean",
+        ),
+    shell:
+        "python -m boldvision prepare_fmriprep --derivatives {input}"
+        " --session {params.session} --settings {params.settings:q}"
+        " --out {output.series} --quality {output.quality} &> {log}"

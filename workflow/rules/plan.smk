@@ -1,0 +1,9 @@
+rule plan_paper:
+    """Print models, GPU hours and disk of each table and figure; without output, it always runs."""
+    log:
+        f"logs/{CONFIG.dataset}/plan_paper.log",
+    localrule: True
+    conda:
+        "../../envs/train.yaml"
+    script:
+        "../scripts/plan_paper.py"

@@ -1,0 +1,29 @@
+"""What leakage adds: both time-resolved splits, and their difference."""
+
+import pandas as pd
+
+from boldvision.report import results, style
+from boldvision.report.leakage import find_leaks, leakage
+from boldvision.report.log import logged
+
+
+def main(snakemake):
+    """Draw the figure as PDF and PNG."""
+    params = snakemake.params
+    [trials] = snakemake.input.trials
+    evaluations = results.read(params.rows)
+    figure = leakage(
+        evaluations,
+        find_leaks(pd.read_parquet(trials)),
+        params.metric,
+        params.windows,
+        samples=params.samples,
+        seed=params.seed,
+        note=results.note(evaluations, params.dataset, params.simulated),
+    )
+    style.save(figure, snakemake.output.pdf, snakemake.output.png)
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):  # type: ignore[name-defined]
+        main(snakemake)  # type: ignore[name-defined]

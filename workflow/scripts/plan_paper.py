@@ -1,0 +1,15 @@
+"""What the paper costs, printed before anything is run."""
+
+from boldvision.plan import write
+from boldvision.report.log import announce, logged
+from boldvision.workflow import Plan
+
+
+def main(snakemake):
+    """Write the plan of the scope `paper` and print it."""
+    announce(write(Plan(snakemake.config), "paper"))
+
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):  # type: ignore[name-defined]
+        main(snakemake)  # type: ignore[name-defined]
