@@ -6,8 +6,6 @@ from typing import Literal
 
 import numpy as np
 
-from boldvision.metrics.identification import correlation_distance
-
 SsimVariant = Literal["image", "columns"]
 
 
@@ -71,12 +69,19 @@ def pixcorr(*, stimuli: np.ndarray, reconstructions: np.ndarray) -> np.ndarray:
         Higher is better; NaN where an image is constant.
     """
     pairs = zip(stimuli, reconstructions, strict=True)
-    return 1 - np.array([_distance(stimulus, picture) for stimulus, picture in pairs])
+    return np.array([_pearson(unit_range(s), unit_range(r)) for s, r in pairs])
 
 
-def _distance(stimulus: np.ndarray, reconstruction: np.ndarray) -> float:
-    """Of one pair: two images fit the cache, a batch does not."""
-    return correlation_distance(
-        stimuli=unit_range(stimulus).reshape(1, -1),
-        predictions=unit_range(reconstruction).reshape(1, -1),
-    )[0]
+def _pearson(stimulus: np.ndarray, reconstruction: np.ndarray) -> float:
+    """Of one pair: two images fit the cache, a batch does not. Rows are summed in float32."""
+    if np.ptp(stimulus) == 0 or np.ptp(reconstruction) == 0:
+        return np.nan
+    s, r = (x.reshape(len(x), -1) for x in (stimulus, reconstruction))
+    s, r = (
+        s - s.mean(dtype=np.float64).astype(s.dtype),
+        r - r.mean(dtype=np.float64).astype(r.dtype),
+    )
+    cross, power_s, power_r = (
+        np.einsum("ij,ij->i", a, b).sum(dtype=np.float64) for a, b in ((s, r), (s, s), (r, r))
+    )
+    return cross / np.sqrt(power_s * power_r)

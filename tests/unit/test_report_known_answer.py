@@ -140,8 +140,20 @@ def test_differences_are_paired_by_image(tmp_path):
     """Images differ far more than the rows do."""
     rows = [scored(tmp_path, "Not pretrained", 0.51), scored(tmp_path, "Pretrained", 0.5)]
     one, other = results.read(rows)
-    low, high = decoding.paired_interval([one], [other], seed=0)
+    low, high = decoding.paired_interval([one], [other], seed=0, level=0.95)
     assert (low, high) == (pytest.approx(0.01), pytest.approx(0.01))
+
+
+@pytest.mark.parametrize("shift", [-0.01, 0.01])
+def test_what_cannot_be_told_apart_is_neither_better_nor_worse(shift, tmp_path):
+    noisy = {"pixcorr": around(0.5 + shift) + around(0.0)[::-1]}
+    rows = [
+        scored(tmp_path, "Not pretrained", run="dynadiff-1sessions"),
+        model(tmp_path, "Not pretrained", {"main": noisy}, run="dynadiff"),
+        model(tmp_path, "Pretrained", {"main": noisy}, run="pretrained-1sessions"),
+    ]
+    findings = decoding.check_sessions(results.read(rows), seed=0)
+    assert [f.passed for f in findings] == [False, True]
 
 
 @pytest.mark.parametrize(("averaged", "passed"), [(0.6, True), (0.5, False), (0.4, False)])

@@ -148,7 +148,7 @@ def known_answer_job(tmp_path, peak_s):
     row |= {"reconstructions": str(made.parent), "stimuli": str(stimuli)}
     (tmp_path / "truth.json").write_text(json.dumps({"subj01": {"peak_s": peak_s}}))
     curves = curve_rows(tmp_path / "curves", metrics=["pixcorr", "alexnet_2"])
-    params = {"items": {"table_1": [row], "figure_5": curves}, "seed": 0}
+    params = {"checked": {"table_1": [row], "figure_5": curves}, "seed": 0}
     return params, {"json": tmp_path / "known_answer.json"}, {"truth": tmp_path}
 
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from boldvision.errors import UserError
+from boldvision.report.known_answer import CHECKED
 from boldvision.runs_table import read_runs
 from boldvision.workflow import Plan, as_json, load_config, one_of
 
@@ -43,7 +44,7 @@ def test_items_grow_with_the_scope(plan):
     assert count["demo", "table_1"] == 2 * 2  # decoders x subjects
     assert count["paper", "table_1"] == 2 * 4
     assert count["demo", "figure_5"] == 1 + 4  # General, Specialized shifts
-    assert count["paper", "figure_5"] == 1 + 8
+    assert count["paper", "figure_5"] == 1 + 4
 
 
 def test_specialized_models_are_in_order_of_their_shift(plan):
@@ -81,6 +82,15 @@ def test_training_records_of_a_table(plan):
         )
     }
     assert plan.caption(where)["title"].startswith("One model of all subjects")
+
+
+def test_known_answer_is_checked_on_the_items_of_its_scope(plan):
+    assert list(demo(plan.checked_rows)) == ["table_1", "figure_5"]
+    files = demo(plan.checked_files)
+    assert len(files) == len(set(files))
+    assert set(demo(plan.scores("figure_5"))) < set(files)
+    assert {*demo(plan.pictures("table_1")), *demo(plan.stimuli("table_1"))} < set(files)
+    assert set(plan.checked_rows(wildcards(scope="paper"))) == set(CHECKED)
 
 
 def test_everything_has_every_target(plan):

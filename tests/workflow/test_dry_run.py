@@ -109,7 +109,7 @@ def test_paper_on_nsd(jobs):
 
 def test_paper_on_the_miniature(jobs):
     found = jobs("miniature", "paper")
-    assert found["dynadiff_train"] == 4 + 8 + 16 + 4 + 4 + 1 + 2 * 9 + 5 + 3 + 1 + 4
+    assert found["dynadiff_train"] == 4 + 8 + 16 + 4 + 4 + 1 + 2 * 5 + 5 + 3 + 1 + 4
     assert "run_fmriprep" not in found
     assert found["download_session"] == found["prepare_session"] == 4 * 4
     assert found["check_known_answer"] == 1

@@ -20,8 +20,8 @@ IDENTIFICATION_METRIC = "alexnet_2"
 COMPARED_METRIC = "pixcorr"
 """The finest score: identification saturates."""
 
-LEVEL = 0.99
-"""Coverage of the intervals of paired differences."""
+BETTER_LEVEL, NOT_WORSE_LEVEL = 0.95, 0.99
+"""Coverage of the interval of a paired difference that must lie above 0, or not below it."""
 
 SAMPLES = 10_000
 """Bootstrap samples behind such an interval."""
@@ -121,12 +121,12 @@ def _sessions(evaluation: Evaluation) -> float:
 
 
 def _better(what: str, row: list[Evaluation], reference: list[Evaluation], seed: int) -> Finding:
-    low, high = paired_interval(row, reference, seed)
+    low, high = paired_interval(row, reference, seed, BETTER_LEVEL)
     return _finding(what, row, low, high, "above 0", low > 0)
 
 
 def _not_worse(what: str, row: list[Evaluation], reference: list[Evaluation], seed: int) -> Finding:
-    low, high = paired_interval(row, reference, seed)
+    low, high = paired_interval(row, reference, seed, NOT_WORSE_LEVEL)
     return _finding(what, row, low, high, "not below 0", high >= 0)
 
 
@@ -138,11 +138,11 @@ def _finding(
 
 
 def paired_interval(
-    row: list[Evaluation], reference: list[Evaluation], seed: int
+    row: list[Evaluation], reference: list[Evaluation], seed: int, level: float
 ) -> tuple[float, float]:
     """Bootstrap interval over images of the mean PixCorr of `row` minus that of `reference`."""
     paired = pairs(row, reference, COMPARED_METRIC)
     change = (paired["row"] - paired["reference"]).to_numpy()
     return bootstrap_interval(
-        change, paired["image_id"].to_numpy(), samples=SAMPLES, seed=seed, level=LEVEL
+        change, paired["image_id"].to_numpy(), samples=SAMPLES, seed=seed, level=level
     )
