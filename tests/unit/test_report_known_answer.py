@@ -115,22 +115,24 @@ def test_decoding_is_above_chance_in_every_subject(identified, passed, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("few", "all_of_them", "pretrained", "passed"),
+    ("few", "all_of_them", "pretrained_few", "pretrained_all", "passed"),
     [
-        (0.3, 0.5, 0.4, [True, True]),
-        (0.3, 0.5, 0.3, [True, True]),
-        (0.3, 0.3, 0.4, [False, True]),
-        (0.3, 0.2, 0.4, [False, True]),
-        (0.3, 0.5, 0.2, [True, False]),
+        (0.3, 0.5, 0.4, 0.5, [True, True]),
+        (0.3, 0.5, 0.3, 0.5, [True, True]),
+        (0.3, 0.4, 0.4, 0.3, [False, True]),  # one curve rises as much as the other falls
+        (0.3, 0.2, 0.4, 0.4, [False, True]),
+        (0.3, 0.5, 0.2, 0.5, [True, False]),
     ],
 )
-def test_sessions_and_pretraining_help(few, all_of_them, pretrained, passed, tmp_path):
+def test_sessions_and_pretraining_help(
+    few, all_of_them, pretrained_few, pretrained_all, passed, tmp_path
+):
     rows = [
         scored(tmp_path, "Not pretrained", all_of_them, run="dynadiff"),
         scored(tmp_path, "Not pretrained", 0.9, run="dynadiff-12sessions"),
         scored(tmp_path, "Not pretrained", few, run="dynadiff-2sessions"),
-        scored(tmp_path, "Pretrained", 0.0, run="pretrained"),
-        scored(tmp_path, "Pretrained", pretrained, run="pretrained-2sessions"),
+        scored(tmp_path, "Pretrained", pretrained_all, run="pretrained"),
+        scored(tmp_path, "Pretrained", pretrained_few, run="pretrained-2sessions"),
     ]
     findings = decoding.check_sessions(results.read(rows), seed=0)
     assert [f.passed for f in findings] == passed
