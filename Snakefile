@@ -27,6 +27,7 @@ include: "workflow/rules/reconstruct.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/figures_over_time.smk"
 include: "workflow/rules/gallery.smk"
 include: "workflow/rules/summary.smk"
 

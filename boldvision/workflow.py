@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from boldvision.config import Config, Fmriprep, Generator
 from boldvision.errors import UserError
+from boldvision.metrics.measures import MEASURES
 from boldvision.report.known_answer import CHECKED
 from boldvision.report.tables import TABLES as PAPER_TABLES
 from boldvision.runs_table import Evaluation, evaluations, read_runs
@@ -25,6 +26,10 @@ FIGURES = (
     "temporal_generalization_leakage_free",
     "leakage",
 )
+
+
+OPERATIONAL = {"device_batch_size", "checkpoint_every", "log_every"}
+"""Settings of training that change its speed and memory, not the model (but for rounding)."""
 
 
 def load_config(values: Mapping[str, Any]) -> Config:
@@ -276,6 +281,11 @@ class Plan:
         start = self.run(wildcards.run).pretrained
         if start is None:
             return []
+        if known := {*start.subjects} & {*self.trained_subjects(wildcards)}:
+            raise UserError(
+                f"runs.{wildcards.run}: pretrained.subjects has {', '.join(sorted(known))}, whom "
+                "the run is trained on: expected new subjects; change one of them"
+            )
         place = f"{start.run}/{'+'.join(start.subjects)}/{wildcards.window}/seed-{wildcards.seed}"
         return [f"{self.results}/models/{place}/model.safetensors"]
 
@@ -302,38 +312,60 @@ class Plan:
     # Settings and commands
 
     def fetch_settings(self, wildcards: Any) -> str:
-        """What a download depends on."""
+        """What a download must be."""
         subject = getattr(wildcards, "subject", None)
+        return as_json(
+            design=self.config.design,
+            subject=self.config.subjects[subject] if subject else None,
+        )
+
+    def source(self, wildcards: Any) -> str:
+        """Where a download comes from."""
         return as_json(
             s3=self.config.s3,
             nsd_terms_accepted=self.config.nsd_terms_accepted,
             raw=self.config.raw,
-            design=self.config.design,
-            subject=self.config.subjects[subject] if subject else None,
         )
 
     def run_settings(self, wildcards: Any) -> str:
         """A run, its generator, its preprocessing and the window that it is trained on."""
         run = self.run(wildcards.run)
         return as_json(
-            run=run,
+            run=run.model_dump(
+                mode="json", exclude={"reconstruction": True, "training": OPERATIONAL}
+            ),
             preprocessing=self.config.preprocessing[run.preprocessing],
             generator=self.generator(wildcards),
             window=self.config.window(wildcards.window),
         )
+
+    def training_job(self, wildcards: Any) -> str:
+        """Settings of a training job that do not change its model."""
+        return self.run(wildcards.run).training.model_dump_json(include=OPERATIONAL)
 
     def reconstruction_settings(self, wildcards: Any) -> str:
         """A run, its generator, its preprocessing, and the windows and trials of a test set."""
         run, test_set = self.run(wildcards.run), self.config.test_sets[wildcards.test_set]
         names = [wildcards.window if name == "own" else name for name in test_set.windows]
         return as_json(
-            run=run,
+            run=run.model_dump(mode="json", exclude={"training": OPERATIONAL}),
             preprocessing=self.config.preprocessing[run.preprocessing],
             generator=self.generator(wildcards),
             windows={name: self.config.window(name) for name in names},
             trials=test_set.trials,
             batch_size=run.reconstruction.batch_size if hasattr(run, "reconstruction") else 64,
         )
+
+    def fetched_metrics(self) -> dict[str, Any]:
+        """Settings of the metrics with the networks that some set needs: those are fetched."""
+        metrics = self.config.metrics
+        roles = {MEASURES[name].role for chosen in metrics.sets.values() for name in chosen}
+        return metrics.model_dump(mode="json", include={"protocol", "weights_folder"}) | {
+            "networks": {
+                role: metrics.networks[role] for role in metrics.networks if role in roles
+            },
+            "sets": {},
+        }
 
     def launch_options(self, wildcards: Any) -> list[str]:
         """Options of the stage `gpu` that a run's training needs."""

@@ -57,9 +57,14 @@ def subject_data(arguments: argparse.Namespace, settings: dict) -> list[SubjectD
     ]
 
 
-def run_settings(settings: dict) -> tuple[config.Run, config.Generator | None]:
-    """The run and its generator, validated."""
-    run = TypeAdapter(config.Run).validate_python(settings["run"])
+def run_settings(
+    settings: dict, job: dict | None = None
+) -> tuple[config.Run, config.Generator | None]:
+    """The run and its generator, validated; `job` is more of the run's training."""
+    values = settings["run"]
+    if job:
+        values = values | {"training": values["training"] | job}
+    run = TypeAdapter(config.Run).validate_python(values)
     generator = settings.get("generator")
     return run, None if generator is None else config.Generator(**generator)
 
@@ -92,11 +97,14 @@ def main(argv: list[str]) -> None:
     """
     parser = argparse.ArgumentParser(prog="boldvision train", description=__doc__)
     add_data_arguments(parser)
+    parser.add_argument(
+        "--job", default="{}", help="JSON: settings of training that do not change the model"
+    )
     parser.add_argument("--pretrained", type=Path, help="model.safetensors to start from")
     parser.add_argument("--out", type=Path, required=True, help="folder of the model")
     arguments = parser.parse_args(argv)
     settings = settings_from(arguments.settings)
-    run, generator = run_settings(settings)
+    run, generator = run_settings(settings, settings_from(arguments.job))
     window = config.Window(**settings["window"])
     start = start_digest(run, arguments.pretrained)
     work = arguments.out.with_name(f"{arguments.out.name}.checkpoint")

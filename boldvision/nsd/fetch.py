@@ -118,7 +118,8 @@ def main(argv: list[str] | None = None) -> int:
     """Fetch one part and write its ledger."""
     args = _parser().parse_args(argv)
     try:
-        settings = Settings.model_validate(settings_from(args.settings))
+        given = settings_from(args.settings) | settings_from(args.source)
+        settings = Settings.model_validate(given)
     except ValidationError as error:
         raise UserError(f"--settings: {error}") from None
     if args.endpoint:
@@ -138,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
             required=True,
             help=f"JSON, or a JSON file, with the keys {', '.join(Settings.model_fields)}",
         )
+        part.add_argument("--source", default="{}", help="more keys of --settings: where from")
         part.add_argument("--root", type=Path, required=True, help="folder with the bucket's keys")
         part.add_argument("--ledger", type=Path, required=True, help="record of what was fetched")
         part.add_argument("--endpoint", help="address of the server, in place of s3.endpoint")

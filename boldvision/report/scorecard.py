@@ -30,7 +30,10 @@ METHOD = (
     "Published ±: standard error over subjects, where the paper gives one. Agrees: the two differ "
     "by at most 1.96 √(published standard error² + ours²) plus 0.005, half a unit of the last "
     "printed digit; our standard error is the interval's width / 3.92. A published number without "
-    "± counts with its rounding alone."
+    "± counts with its rounding alone, so that it disagrees too easily; the published ± is of four "
+    "subjects, for whom 1.96 is too small, and subjects and images are the same as ours: read "
+    "the verdict as a hint. The direction of two-way identification is the configuration's; the "
+    "paper gives none."
 )
 """How intervals and agreement are computed."""
 

@@ -22,7 +22,7 @@ rule train:
 
 
 def test_readme_names_every_profile():
-    assert PROFILES == ["slurm", "workstation"]
+    assert PROFILES == ["default", "slurm", "workstation"]
     readme = (ROOT / "profiles" / "README.md").read_text()
     assert all(f"| `{name}` |" in readme for name in PROFILES)
 

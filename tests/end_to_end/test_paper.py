@@ -94,5 +94,5 @@ def test_report_has_every_caption(tmp_path):
     report = tmp_path / "report.html"
     snakemake("--report", str(report))
     text = report.read_text()
-    for name in ("Table 2", "Figure 9", "Leakage", "Gallery", "Scorecard"):
+    for name in ("Table 2", "Figure 9", "Leakage", "Differences", "Scorecard"):
         assert json.dumps(name)[1:-1] in text, name

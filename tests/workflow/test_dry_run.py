@@ -3,8 +3,12 @@
 import re
 import resource
 import time
+from pathlib import Path
 
+import pandas as pd
 import pytest
+
+ROOT = Path(__file__).parents[2]
 
 ITEMS = {
     "table_1": "make_table",
@@ -32,7 +36,8 @@ ITEMS = {
     "scorecard": "make_scorecard",
 }
 """Targets, and the rule that makes each."""
-TARGETS = ["all", "paper", "known_answer", *ITEMS]
+TARGETS = ["all", "paper", "plan_paper", "known_answer", *ITEMS]
+RELEASED = "metrics/dynadiff_released/subj01/released/seed-0/subj01/single_trial.all.json"
 CONFIGS = {"miniature": [], "nsd": ["--configfile", "config/nsd.yaml"]}
 NSD_MODELS = {
     "table_1": 4,
@@ -50,8 +55,12 @@ NSD_MODELS = {
     "figure_7": 4,
     "figure_8": 4,
     "figure_9": 6 + 1 + 6,  # from scratch, the model pretrained on three subjects, and from it
+    "figure_4_leakage_free": 1 + 15,
+    "figure_5_leakage_free": 1 + 15,
     "leakage": 2 * 16,
     "temporal_generalization": 1 + 15,
+    "temporal_generalization_leakage_free": 1 + 15,
+    "gallery": 16 + 4,
 }
 """Dynadiff models that each item of the paper needs on its own."""
 NSD_PAPER = {
@@ -119,6 +128,17 @@ def test_paper_on_the_miniature(jobs):
 @pytest.mark.parametrize("item", NSD_MODELS)
 def test_models_of_an_item(jobs, item):
     assert jobs("nsd", item)["dynadiff_train"] == NSD_MODELS[item]
+
+
+def test_every_item_is_a_target():
+    items = pd.read_csv(ROOT / "config" / "runs.tsv", sep="\t")["item"]
+    assert set(items) <= set(ITEMS)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_the_released_protocol_can_be_planned(jobs, config):
+    dataset = "miniature" if config == "miniature" else "nsd"
+    assert jobs(config, f"results/{dataset}/{RELEASED}")["dynadiff_train"] == 1
 
 
 def test_demo_is_two_subjects_and_four_shifts(jobs):

@@ -18,6 +18,8 @@ rule download_betas_session:
         "../../envs/signal.yaml"
     resources:
         downloads=1,
+        # Not a parameter: another copy of the bucket is no reason to fetch anew.
+        source=PLAN.source,
     params:
         served=lambda wildcards: PLAN.served(
             f"nsddata_betas/ppdata/{wildcards.subject}/func1pt8mm/"
@@ -32,8 +34,8 @@ rule download_betas_session:
         settings=PLAN.fetch_settings,
     shell:
         "{params.served} python -m boldvision fetch betas --subject {wildcards.subject}"
-        " --session {params.session} --kind {params.kind} --file {params.file}"
-        " --out {output.betas} --settings {params.settings:q} --root {params.root}"
+        " --session {params.session} --kind {params.kind:q} --file {params.file}"
+        " --out {output.betas} --settings {params.settings:q} --source {resources.source:q} --root {params.root}"
         " --ledger {output.ledger} {params.endpoint} &> {log}"
 
 

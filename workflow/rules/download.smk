@@ -13,13 +13,15 @@ rule download_experiment:
         "../../envs/signal.yaml"
     resources:
         downloads=1,
+        # Not a parameter: another copy of the bucket is no reason to fetch anew.
+        source=PLAN.source,
     params:
         served=PLAN.served("nsddata/experiments/"),
         endpoint=PLAN.endpoint,
         root=subpath(output.ledger, ancestor=2),
         settings=PLAN.fetch_settings,
     shell:
-        "{params.served} python -m boldvision fetch experiment --settings {params.settings:q}"
+        "{params.served} python -m boldvision fetch experiment --settings {params.settings:q} --source {resources.source:q}"
         " --root {params.root} --ledger {output.ledger} {params.endpoint} &> {log}"
 
 
@@ -42,6 +44,8 @@ rule download_subject:
         "../../envs/signal.yaml"
     resources:
         downloads=1,
+        # Not a parameter: another copy of the bucket is no reason to fetch anew.
+        source=PLAN.source,
     params:
         served=PLAN.served(
             "nsddata/ppdata/{subject}/",
@@ -52,7 +56,7 @@ rule download_subject:
         settings=PLAN.fetch_settings,
     shell:
         "{params.served} python -m boldvision fetch subject --subject {wildcards.subject}"
-        " --settings {params.settings:q} --root {params.root} --ledger {output.ledger}"
+        " --settings {params.settings:q} --source {resources.source:q} --root {params.root} --ledger {output.ledger}"
         " {params.endpoint} &> {log}"
 
 
@@ -74,6 +78,8 @@ rule download_session:
         "../../envs/signal.yaml"
     resources:
         downloads=1,
+        # Not a parameter: another copy of the bucket is no reason to fetch anew.
+        source=PLAN.source,
     params:
         served=PLAN.served(
             "nsddata_timeseries/ppdata/{subject}/func1pt8mm/timeseries/timeseries_session{session}"
@@ -84,7 +90,7 @@ rule download_session:
         settings=PLAN.fetch_settings,
     shell:
         "{params.served} python -m boldvision fetch session --subject {wildcards.subject}"
-        " --session {params.session} --out {output.series} --settings {params.settings:q}"
+        " --session {params.session} --out {output.series} --settings {params.settings:q} --source {resources.source:q}"
         " --root {params.root} --ledger {output.ledger} {params.endpoint} &> {log}"
 
 
@@ -103,6 +109,8 @@ rule download_images:
         "../../envs/signal.yaml"
     resources:
         downloads=1,
+        # Not a parameter: another copy of the bucket is no reason to fetch anew.
+        source=PLAN.source,
     params:
         served=PLAN.served("nsddata_stimuli/"),
         endpoint=PLAN.endpoint,
@@ -110,5 +118,5 @@ rule download_images:
         settings=PLAN.fetch_settings,
     shell:
         "{params.served} python -m boldvision fetch images --subject {wildcards.subject}"
-        " --settings {params.settings:q} --root {params.root} --ledger {output.ledger}"
+        " --settings {params.settings:q} --source {resources.source:q} --root {params.root} --ledger {output.ledger}"
         " {params.endpoint} &> {log}"

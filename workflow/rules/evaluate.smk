@@ -9,7 +9,7 @@ rule fetch_weights:
     resources:
         downloads=1,
     params:
-        settings=as_json(**CONFIG.metrics.model_dump(mode="json")),
+        settings=as_json(**PLAN.fetched_metrics()),
     shell:
         "python -m boldvision weights --settings {params.settings:q} &> {log}"
 
@@ -30,11 +30,12 @@ rule evaluate:
     conda:
         "../../envs/evaluate.yaml"
     resources:
-        gpu=CONFIG.gpus_per_job,
+        gpu=min(1, CONFIG.gpus_per_job),
     params:
         cache=f"{RESULTS}/stimulus_features",
         settings=lambda wildcards: as_json(
-            **CONFIG.metrics.model_dump(mode="json"),
+            **CONFIG.metrics.model_dump(mode="json", exclude={"sets"}),
+            sets={},
             set=CONFIG.metrics.sets[wildcards.metrics],
         ),
         code=fingerprint("boldvision.metrics"),

@@ -12,6 +12,8 @@ rule download_rawdata:
         "../../envs/signal.yaml"
     resources:
         downloads=1,
+        # Not a parameter: another copy of the bucket is no reason to fetch anew.
+        source=PLAN.source,
     params:
         served=PLAN.served("nsddata_rawdata/"),
         endpoint=PLAN.endpoint,
@@ -19,7 +21,7 @@ rule download_rawdata:
         settings=PLAN.fetch_settings,
     shell:
         "{params.served} python -m boldvision fetch rawdata --subject {wildcards.subject}"
-        " --out {output.dataset} --settings {params.settings:q} --root {params.root}"
+        " --out {output.dataset} --settings {params.settings:q} --source {resources.source:q} --root {params.root}"
         " --ledger {output.ledger} {params.endpoint} &> {log}"
 
 
@@ -50,7 +52,7 @@ rule run_fmriprep:
             )
         ),
     shell:
-        "python -m boldvision fmriprep --bids {input} --participant {params.participant}"
+        "python -m boldvision fmriprep --bids {input:q} --participant {params.participant}"
         " --settings {params.settings:q} --job {resources.job:q} --threads {threads}"
         " --mem-mb {resources.mem_mb} --out {output} &> {log}"
 
@@ -85,6 +87,6 @@ rule prepare_fmriprep_session:
             "boldvision.signal.clean",
         ),
     shell:
-        "python -m boldvision prepare_fmriprep --derivatives {input}"
+        "python -m boldvision prepare_fmriprep --derivatives {input:q}"
         " --session {params.session} --settings {params.settings:q}"
         " --out {output.series} --quality {output.quality} &> {log}"

@@ -17,8 +17,8 @@ rule download_generator:
         ].repository,
         revision=lambda wildcards: PLAN.fetched_generators[wildcards.folder].revision,
     shell:
-        "python -m boldvision generator --repository {params.repository}"
-        " --revision {params.revision} --out {output} &> {log}"
+        "python -m boldvision generator --repository {params.repository:q}"
+        " --revision {params.revision:q} --out {output} &> {log}"
 
 
 rule encode_latents:
@@ -33,7 +33,7 @@ rule encode_latents:
     conda:
         "../../envs/train.yaml"
     resources:
-        gpu=CONFIG.gpus_per_job,
+        gpu=min(1, CONFIG.gpus_per_job),
     params:
         settings=lambda wildcards: as_json(**PLAN.generator(wildcards).model_dump()),
         code=fingerprint(

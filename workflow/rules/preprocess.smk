@@ -10,7 +10,7 @@ rule select_voxels:
         "../../envs/signal.yaml"
     params:
         settings=lambda wildcards: as_json(subject=CONFIG.subjects[wildcards.subject]),
-        code=fingerprint("boldvision.signal", "boldvision.nsd.roi"),
+        code=fingerprint("boldvision.signal.voxels", "boldvision.nsd.roi"),
     shell:
         "python -m boldvision voxels --roi {input.roi} --settings {params.settings:q}"
         " --out {output} &> {log}"
@@ -40,7 +40,13 @@ rule prepare_session:
             subject=CONFIG.subjects[wildcards.subject],
             preprocessing=CONFIG.preprocessing[wildcards.preprocessing],
         ),
-        code=fingerprint("boldvision.signal", "boldvision.nsd.runs"),
+        code=fingerprint(
+            "boldvision.signal.prepare",
+            "boldvision.signal.clean",
+            "boldvision.signal.session",
+            "boldvision.signal.volumes",
+            "boldvision.nsd.runs",
+        ),
     shell:
         "python -m boldvision prepare --timeseries {input.series} --voxels {input.voxels}"
         " --subject {wildcards.subject} --session {params.session}"

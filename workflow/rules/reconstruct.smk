@@ -15,7 +15,7 @@ rule reconstruct:
     conda:
         "../../envs/train.yaml"
     resources:
-        gpu=CONFIG.gpus_per_job,
+        gpu=min(1, CONFIG.gpus_per_job),
     params:
         folder=subpath(input.model, parent=True),
         bold=PLAN.bold,

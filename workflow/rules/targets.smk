@@ -1,5 +1,5 @@
 rule paper:
-    """Every table and figure, for all subjects and shifts of the paper."""
+    """Every table and figure, for the subjects and shifts of scope `paper`."""
     input:
         PLAN.everything("paper"),
     localrule: True

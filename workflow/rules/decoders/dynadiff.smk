@@ -25,6 +25,8 @@ rule dynadiff_train:
         "../../../envs/train.yaml"
     resources:
         gpu=CONFIG.gpus_per_job,
+        # Not a parameter: it changes how the model is trained, not the model.
+        job=PLAN.training_job,
     params:
         out=subpath(output.model, parent=True),
         subjects=PLAN.trained_subjects,
@@ -36,11 +38,14 @@ rule dynadiff_train:
             "boldvision.decoders.dynadiff",
             "boldvision.training",
             "boldvision.generators.base",
+            "boldvision.generators.latents",
+            "boldvision.trials.windows",
             "boldvision.generators.timesteps",
         ),
     shell:
         "python -m boldvision gpu --gpus {resources.gpu} --accelerate"
         " {params.launch:q} -- -m boldvision train --settings {params.settings:q}"
+        " --job {resources.job:q}"
         " --subjects {params.subjects} --bold {params.bold} --trials {input.trials}"
         " --latents {input.latents} --seed {wildcards.seed}"
         " {params.start:q} --out {params.out} &> {log}"
