@@ -68,31 +68,32 @@ def optimize(
     model, optimizer = accelerator.prepare(model.train(), optimizer)
     checkpoint = Checkpoint(checkpoints, accelerator, model, optimizer)
     first = logged = checkpoint.load()
-    stop = _StopOnTerm()
     losses: list[dict[str, float]] = []
     total, started = torch.zeros((), device=accelerator.device), time.monotonic()
     bar = tqdm(
         range(first, settings.steps), initial=first, total=settings.steps, unit="step",
         mininterval=10, disable=not accelerator.is_main_process, file=sys.stderr,
     )  # fmt: skip
-    for step in bar:
-        rate = learning_rate(step, settings.learning_rate, settings.warmup_steps, settings.steps)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        torch.manual_seed(derive(seed, "dropout", step, accelerator.process_index))
-        total += _update(model, optimizer, objective, accelerator, settings, step)
-        done = step + 1
-        if done % settings.log_every == 0:
-            value = accelerator.reduce(total, "mean").item() / (done - logged)
-            losses.append({"step": done, "loss": value})
-            bar.set_postfix(loss=f"{value:.4f}")
-            total, logged = torch.zeros_like(total), done
-        stopping = stop.requested(accelerator)
-        if stopping or done % settings.checkpoint_every == 0:
-            checkpoint.save(done)
-        if stopping:
-            sys.exit(INTERRUPTED)
-    stop.release()
+    with _StopOnTerm() as stop:
+        for step in bar:
+            rate = learning_rate(
+                step, settings.learning_rate, settings.warmup_steps, settings.steps
+            )
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            torch.manual_seed(derive(seed, "dropout", step, accelerator.process_index))
+            total += _update(model, optimizer, objective, accelerator, settings, step)
+            done = step + 1
+            if done % settings.log_every == 0:
+                value = accelerator.reduce(total, "mean").item() / (done - logged)
+                losses.append({"step": done, "loss": value})
+                bar.set_postfix(loss=f"{value:.4f}")
+                total, logged = torch.zeros_like(total), done
+            stopping = stop.requested(accelerator)
+            if stopping or done % settings.checkpoint_every == 0:
+                checkpoint.save(done)
+            if stopping:
+                sys.exit(INTERRUPTED)
     seconds = time.monotonic() - started
     return {
         "steps": settings.steps,
@@ -177,16 +178,16 @@ def deepspeed_config(settings: config.Training, processes: int) -> dict[str, Any
 class _StopOnTerm:
     """Remembers SIGTERM until the step is finished on every process."""
 
-    def __init__(self) -> None:
+    def __enter__(self) -> _StopOnTerm:
         self._received = False
         self._previous = signal.signal(signal.SIGTERM, self._receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self._previous)
 
     def _receive(self, signum, frame) -> None:
         self._received = True
-
-    def release(self) -> None:
-        """Let SIGTERM do what it did before."""
-        signal.signal(signal.SIGTERM, self._previous)
 
     def requested(self, accelerator: Accelerator) -> bool:
         if accelerator.num_processes == 1:

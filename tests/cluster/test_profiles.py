@@ -37,6 +37,8 @@ def test_snakemake_accepts(name, tmp_path):
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+    if name == "default":
+        return
     defaults = yaml.safe_load((ROOT / "profiles" / name / "profile.yaml").read_text())
     mem_mb = defaults["default-resources"]["mem_mb"]
     assert f"mem_mb={mem_mb}" in done.stdout + done.stderr

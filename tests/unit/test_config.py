@@ -106,8 +106,9 @@ def test_no_schedule_of_the_miniature_leaks_into_the_real_configuration():
     main = runs["dynadiff"].training
     assert (main.steps, main.batch_size, main.warmup_steps) == (60_000, 320, 1000)
     assert main.learning_rate == 1e-3
+    released = main.model_copy(update={"unconditional": "zeros", "learning_rate": 1e-4})
     assert {n: r.training for n, r in runs.items() if r.decoder == "dynadiff"} == {
-        n: main for n in runs if n.startswith("dynadiff")
+        n: released if n == "dynadiff_released" else main for n in runs if n.startswith("dynadiff")
     }
 
 
