@@ -26,7 +26,7 @@ rule download_rawdata:
 
 
 rule run_fmriprep:
-    """fMRIPrep on all sessions of a subject, in a container: days, see docs/fmriprep.md."""
+    """Run fMRIPrep on all sessions of a subject, in a container: days, see docs/fmriprep.md."""
     input:
         rules.download_rawdata.output.dataset,
     output:
