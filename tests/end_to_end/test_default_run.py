@@ -96,5 +96,5 @@ def test_report_has_the_captions(tmp_path):
     report = tmp_path / "report.html"
     snakemake("--report", str(report))
     text = report.read_text()
-    for title in ("Table 1.", "Table 6.", "Figure 4.", "Figure 5.", "Scorecard", "Known answer"):
+    for title in ("Table 1", "Table 6", "Figure 4", "Figure 5", "Scorecard", "Known answer"):
         assert title in text, title
