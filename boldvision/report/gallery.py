@@ -234,10 +234,11 @@ def write(
             }
         ids = _ids(subjects[subject].values())
         stimulus_px = write_stimuli(files["stimuli"], ids, image_px, partial / "stimuli")
+    widest = max(shown["px"] for of in subjects.values() for shown in of.values())
     page = {
         "note": results.data_note(evaluations, dataset, simulated),
         "simulated": simulated,
-        "remarks": [RULE, *([BLURRED] if blur and px >= faces.SMALLEST_PICTURE_PX else [])],
+        "remarks": [RULE, *([BLURRED] if blur and widest >= faces.SMALLEST_PICTURE_PX else [])],
         "stimulus_s": STIMULUS_S,
         "stimulus_px": stimulus_px,
         "value_unit": VALUE_UNIT,

@@ -1,15 +1,10 @@
 """The default workflow, in place: what `make demo` has made is not made again."""
 
 import json
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from running import ROOT, jobs, snakemake
 
-ROOT = Path(__file__).parents[2]
 OUT = ROOT / "results" / "miniature" / "demo"
 ITEMS = {
     "tables": [f"table_{n}.{kind}" for n in (1, 6) for kind in ("csv", "md", "tex")],
@@ -21,26 +16,6 @@ ITEMS = {
     ".": ["scorecard.csv", "scorecard.html", "known_answer.json"],
 }
 FILES = [OUT / folder / name for folder, names in ITEMS.items() for name in names]
-
-
-def snakemake(*arguments):
-    """Run Snakemake in the checkout and return what it printed."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"PATH": path},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def jobs(printed):
-    """Number of jobs of each rule."""
-    table = printed.split("Job stats:")[1].split("\n\n")[0]
-    return {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,17 +1,13 @@
 """Every table and figure of the paper, with models that are hardly trained (``thin.yaml``)."""
 
 import json
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
+import running
 import yaml
+from running import ROOT, jobs
 
-ROOT = Path(__file__).parents[2]
 OUT = ROOT / "results" / "miniature" / "thin"
 TABLES = [*(f"table_{number}" for number in range(1, 9)), "differences"]
 FIGURES = [
@@ -30,24 +26,8 @@ FILES = [
 
 
 def snakemake(*arguments):
-    """Run Snakemake in the checkout, thinned, and return what it printed."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    command = [sys.executable, "-m", "snakemake", "--configfile", "tests/end_to_end/thin.yaml"]
-    done = subprocess.run(
-        [*command, *arguments],
-        cwd=ROOT,
-        env=os.environ | {"PATH": path},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def jobs(printed):
-    """Number of jobs of each rule."""
-    table = printed.split("Job stats:")[1].split("\n\n")[0]
-    return {rule: int(n) for rule, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+    """Run Snakemake, thinned."""
+    return running.snakemake("--configfile", "tests/end_to_end/thin.yaml", *arguments)
 
 
 @pytest.fixture(scope="module", autouse=True)

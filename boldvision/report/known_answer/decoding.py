@@ -66,7 +66,7 @@ def check_sessions(evaluations: list[Evaluation], seed: int) -> list[Finding]:
     )
     fewest, most = ([curve[end] for curve in (not_pretrained, pretrained)] for end in (0, -1))
     return [
-        _better("most sessions against fewest, both curves", most, fewest, seed),
+        _better("most sessions against fewest, mean of both curves", most, fewest, seed),
         _not_worse("pretrained against not, fewest sessions", fewest[1:], fewest[:1], seed),
     ]
 
@@ -133,7 +133,7 @@ def _not_worse(what: str, row: list[Evaluation], reference: list[Evaluation], se
 def _finding(
     what: str, row: list[Evaluation], low: float, high: float, expected: str, passed: bool
 ) -> Finding:
-    subjects = ", ".join(e.subject for e in row)
+    subjects = ", ".join(dict.fromkeys(e.subject for e in row))
     return Finding(what, f"{subjects}, PixCorr", f"{low:+.3f} to {high:+.3f}", expected, passed)
 
 
