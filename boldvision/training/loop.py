@@ -70,11 +70,11 @@ def optimize(
     first = logged = checkpoint.load()
     losses: list[dict[str, float]] = []
     total, started = torch.zeros((), device=accelerator.device), time.monotonic()
-    bar = tqdm(
-        range(first, settings.steps), initial=first, total=settings.steps, unit="step",
-        mininterval=10, disable=not accelerator.is_main_process, file=sys.stderr,
-    )  # fmt: skip
     with _StopOnTerm() as stop:
+        bar = tqdm(
+            range(first, settings.steps), initial=first, total=settings.steps, unit="step",
+            mininterval=10, disable=not accelerator.is_main_process, file=sys.stderr,
+        )  # fmt: skip
         for step in bar:
             rate = learning_rate(
                 step, settings.learning_rate, settings.warmup_steps, settings.steps

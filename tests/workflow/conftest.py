@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NO_NETWORK = """
-import socket
+IN_SNAKEMAKE = """
+import atexit, pathlib, re, socket
 def refuse(*_):
     raise OSError("a dry run needs no network")
 socket.socket.connect = refuse
+def report_peak():
+    status = pathlib.Path("/proc/self/status").read_text()
+    pathlib.Path("peak_mb").write_text(str(int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) // 1024))
+atexit.register(report_peak)
 """
 
 
@@ -22,7 +26,7 @@ def snakemake(tmp_path_factory):
     folder = tmp_path_factory.mktemp("empty")
     for name in ("config", "boldvision"):  # settings, and the weights that ship with the library
         (folder / name).symlink_to(ROOT / name)
-    (folder / "sitecustomize.py").write_text(NO_NETWORK)
+    (folder / "sitecustomize.py").write_text(IN_SNAKEMAKE)
     environment = os.environ | {"PYTHONPATH": str(folder), "XDG_CACHE_HOME": str(folder)}
 
     def run(*arguments):
@@ -33,4 +37,6 @@ def snakemake(tmp_path_factory):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
+    # Of the process alone; ru_maxrss of a child includes its parent's at the time of the fork.
+    run.peak_mb = lambda: int((folder / "peak_mb").read_text())
     return run
