@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from report_data import SHIFTS, WINDOWS, evaluation, name, write_images
 
-from boldvision.report import gallery
+from boldvision.report.gallery import page
 
 METRICS = ["alexnet_2", "ssim"]
 PER_RUN = 12
@@ -105,5 +105,5 @@ def write_gallery(rows: list[dict], out: Path, **settings) -> Path:
         "simulated": True,
         "blur": True,
     }
-    gallery.write(rows, **defaults | settings, out=out)
+    page.write(rows, **defaults | settings, out=out)
     return out

@@ -22,7 +22,8 @@ from report_data import SHIFTS, WINDOWS, job, write_images
 
 from boldvision.config import Gallery
 from boldvision.errors import UserError
-from boldvision.report import gallery
+from boldvision.report.gallery import choice, pictures
+from boldvision.report.gallery.page import TEMPLATE, VALUE_UNIT, to_html
 
 
 @pytest.fixture(scope="module")
@@ -92,12 +93,12 @@ def test_a_window_that_leaves_its_run_is_blank_and_named(page):
     # Image 111 was the last but one of a run (trial 10) and the first of another (trial 24).
     assert general["images"]["missing"]["111"] == [15]
     picture = sprite(page, general, 111)
-    assert (picture[:, 15 * 16 :] == gallery.BLANK).all()
+    assert (picture[:, 15 * 16 :] == pictures.BLANK).all()
     assert (picture[:, 14 * 16 : 15 * 16] == colour(10, 6)).all()
     place = general["images"]["id"].index(111)
     own = general["images"]["values"]["ssim"][place * len(SHIFTS) :][: len(SHIFTS)]
     assert own[15] is None
-    expected = [round(float(value(10, shift)) / gallery.VALUE_UNIT) for shift in SHIFTS[:15]]
+    expected = [round(float(value(10, shift)) / VALUE_UNIT) for shift in SHIFTS[:15]]
     assert own[:15] == expected
 
 
@@ -110,7 +111,7 @@ def test_stimuli_and_neighbours_are_there(page):
 
 
 def test_neighbours_are_of_the_same_run():
-    table = gallery.neighbours(trial_table(14, 2).sample(frac=1, random_state=0))
+    table = choice.neighbours(trial_table(14, 2).sample(frac=1, random_state=0))
     assert table.loc[5, ["previous", "previous_s", "next", "next_s"]].tolist() == [105, 4, 107, 4]
     assert table.loc[12, ["previous", "previous_s"]].tolist() == [-1, -1]
     assert table.loc[11, ["next", "next_s"]].tolist() == [-1, -1]
@@ -152,8 +153,8 @@ def test_the_page_says_what_the_data_are(page, rows, tmp_path):
 
 def test_no_text_ends_the_data():
     page = {"note": "</script><script>alert(1)</script><!--", "subjects": {}}
-    html = gallery.to_html(page)
-    assert html.count("</script>") == gallery.TEMPLATE.read_text().count("</script>")
+    html = to_html(page)
+    assert html.count("</script>") == TEMPLATE.read_text().count("</script>")
     assert "<!--" not in html
     found = re.search(r'id="data">(.*)</script>', html)[1]
     assert json.loads(found) == page
@@ -169,7 +170,7 @@ def test_the_page_holds_no_pictures_and_needs_no_network(page):
 
 def test_the_page_of_1000_images_is_small(tmp_path, monkeypatch):
     rows = gallery_rows(tmp_path / "rows", n_images=1000, repetitions=1, px=2)
-    monkeypatch.setattr(gallery, "_save", lambda *_: None)
+    monkeypatch.setattr(pictures, "_save", lambda *_: None)
     folder = write_gallery(rows, tmp_path / "gallery")
     assert len(data(folder)["subjects"]["subj01"]["General"]["images"]["id"]) == 1000
     assert (folder / "index.html").stat().st_size < 1.5e6
@@ -212,13 +213,13 @@ def test_averaged_trials_have_no_trial(rows, tmp_path):
 def test_large_pictures_are_made_smaller_and_small_ones_are_not():
     large = np.repeat(np.arange(8, dtype=np.uint8)[:, None, None, None], 128, 1)
     large = np.broadcast_to(large, (8, 128, 128, 3))
-    assert gallery.resized(large, 32).shape == (8, 32, 32, 3)
-    assert (gallery.resized(large, 32)[5] == 5).all()
-    assert gallery.resized(large, 128) is large
+    assert pictures.resized(large, 32).shape == (8, 32, 32, 3)
+    assert (pictures.resized(large, 32)[5] == 5).all()
+    assert pictures.resized(large, 128) is large
 
 
 def test_too_wide_a_file_is_refused(rows, tmp_path, monkeypatch):
-    monkeypatch.setattr(gallery, "WIDEST_PX", 100)
+    monkeypatch.setattr(pictures, "WIDEST_PX", 100)
     with pytest.raises(UserError, match="gallery: image_px"):
         write_gallery(rows, tmp_path / "gallery")
     assert not (tmp_path / "gallery").exists()
@@ -229,11 +230,11 @@ def test_a_missing_stimulus_is_named(rows, tmp_path):
     with h5py.File(rows[0]["stimuli"]) as file:
         write_images(few, file["images"][:5], image_id=file["image_id"][:5])
     with pytest.raises(UserError, match=r"few\.h5: expected image_id 106, found none"):
-        gallery.write_stimuli(few, list(range(101, 115)), 64, tmp_path / "stimuli")
+        pictures.write_stimuli(few, list(range(101, 115)), 64, tmp_path / "stimuli")
 
 
 def test_faces_are_blurred_only_if_asked(rows, tmp_path, monkeypatch):
-    monkeypatch.setattr(gallery.faces, "blur_faces", lambda images: 255 - images)
+    monkeypatch.setattr(pictures.faces, "blur_faces", lambda images: 255 - images)
     for blur in (True, False):
         folder = write_gallery(rows, tmp_path / str(blur), images=2, blur=blur)
         pixel = sprite(folder, data(folder)["subjects"]["subj01"]["Dynadiff"], 108)[0, 0]

@@ -5,7 +5,7 @@ rule make_gallery:
         pictures=PLAN.pictures("gallery"),
         stimuli=PLAN.stimuli("gallery"),
         trials=PLAN.trials("gallery"),
-        template="boldvision/report/gallery.html",
+        template="boldvision/report/gallery/page.html",
     output:
         directory(f"{RESULTS}/{{scope}}/gallery"),
     log:

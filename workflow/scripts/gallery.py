@@ -1,13 +1,13 @@
 """The gallery: a page on which reconstructions are looked at, window by window."""
 
-from boldvision.report import gallery
+from boldvision.report.gallery import page
 from boldvision.report.log import logged
 
 
 def main(snakemake):
     """Write the page and its pictures as a folder."""
     params = snakemake.params
-    gallery.write(
+    page.write(
         params.rows,
         **params.gallery,
         windows=params.windows,

@@ -1,0 +1,1 @@
+"""The gallery: one page on which reconstructions are looked at, window by window."""

@@ -1,0 +1,199 @@
+"""The gallery's page: the data that it shows, as one HTML file."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from boldvision.config import split_window_name
+from boldvision.files import replace_folder
+from boldvision.report import faces, published, results
+from boldvision.report.gallery.choice import RULE, Decoder, choose, decoders, neighbours, places
+from boldvision.report.gallery.pictures import write_sprites, write_stimuli
+from boldvision.report.times import STIMULUS_S, times
+
+TEMPLATE = Path(__file__).with_name("page.html")
+
+VALUE_UNIT = 1e-4
+"""Values of single images are written as whole multiples of this."""
+
+BLURRED = "Faces in reconstructions are blurred; scores are of pictures that are not."
+
+
+def write(
+    rows: Sequence[Mapping[str, Any]],
+    metrics: Sequence[str],
+    image_px: int,
+    images: int | None,
+    windows: Mapping[str, Mapping[str, Any]],
+    dataset: str,
+    simulated: bool,
+    blur: bool,
+    out: str | Path,
+) -> None:
+    """Write the gallery: ``index.html``, ``pictures/`` and ``stimuli/`` in folder `out`.
+
+    A file of ``pictures/`` holds the reconstructions of an image from all windows, side by side.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        As `decoders` takes them; also ``stimuli`` (``images`` and ``image_id``) and ``trials``
+        (trial table) of the subject.
+    metrics : sequence of str
+        Curves to choose from.
+    image_px : int
+        Side of a picture, pixels; smaller ones keep their size.
+    images : int or None
+        Images per subject; None is all.
+    windows : mapping
+        ``windows`` of the configuration.
+    dataset : str
+    simulated : bool
+    blur : bool
+        Whether faces in reconstructions are blurred.
+    out : str or Path
+
+    Raises
+    ------
+    UserError
+        A file is missing or lacks a metric, or the pictures are too large.
+    """
+    evaluations = results.read(rows)
+    partial = Path(out).with_name(f".{Path(out).name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    subjects: dict[str, dict[str, Any]] = {}
+    for subject in dict.fromkeys(e.subject for e in evaluations):
+        shown = decoders(rows, subject)
+        files = next(row for row in rows if row["subject"] == subject)
+        about = neighbours(pd.read_parquet(files["trials"]))
+        subjects[subject] = {}
+        for decoder, chosen in zip(shown, choose(shown, images), strict=True):
+            folder = f"pictures/{subject}/{_slug(decoder.name)}"
+            px = write_sprites(decoder, chosen, image_px, blur, partial / folder)
+            subjects[subject][decoder.name] = {
+                "folder": folder,
+                "px": px,
+                **describe(decoder, chosen, about, metrics, windows),
+            }
+        ids = _ids(subjects[subject].values())
+        stimulus_px = write_stimuli(files["stimuli"], ids, image_px, partial / "stimuli")
+    widest = max(shown["px"] for of in subjects.values() for shown in of.values())
+    page = {
+        "note": results.data_note(evaluations, dataset, simulated),
+        "simulated": simulated,
+        "remarks": [RULE, *([BLURRED] if blur and widest >= faces.SMALLEST_PICTURE_PX else [])],
+        "stimulus_s": STIMULUS_S,
+        "stimulus_px": stimulus_px,
+        "value_unit": VALUE_UNIT,
+        "metrics": {
+            metric: {
+                "name": published.METRICS[metric][0],
+                "percent": published.METRICS[metric][1],
+                "better": evaluations[0].metrics[metric].better,
+                "label": evaluations[0].metrics[metric].label,
+            }
+            for metric in metrics
+        },
+        "subjects": subjects,
+    }
+    (partial / "index.html").write_text(to_html(page), encoding="utf-8")
+    replace_folder(partial, out)
+
+
+def to_html(page: Mapping[str, Any]) -> str:
+    """The page with its data; no text in them can end the element that holds them."""
+    data = json.dumps(page, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return TEMPLATE.read_text(encoding="utf-8").replace("{{ data }}", data)
+
+
+def describe(
+    decoder: Decoder,
+    chosen: pd.DataFrame,
+    about: pd.DataFrame,
+    metrics: Sequence[str],
+    windows: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What the page says of a decoder: its windows, its curves (fractions) and its images.
+
+    Parameters
+    ----------
+    decoder : Decoder
+    chosen : DataFrame
+        From `choose`.
+    about : DataFrame
+        From `neighbours`.
+    metrics : sequence of str
+    windows : mapping
+        ``windows`` of the configuration.
+    """
+    scores = {
+        metric: [model.score(metric, window) for window, (model, _) in decoder.models.items()]
+        for metric in metrics
+    }
+    context = about.reindex(chosen["trial"], fill_value=-1).reset_index()
+    columns = {"id": chosen["image_id"], **context}
+    return {
+        "windows": [_window(name, windows) for name in decoder.models],
+        "curves": {
+            metric: {
+                key: [round(getattr(score, key), 4) for score in found]
+                for key in ("value", "low", "high", "chance")
+            }
+            for metric, found in scores.items()
+        },
+        "images": {
+            **{name: values.tolist() for name, values in columns.items()},
+            "missing": _missing(decoder, chosen),
+            "values": {metric: _values(decoder, chosen, metric) for metric in metrics},
+        },
+    }
+
+
+def _window(name: str, windows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    t = times(name, windows)
+    return {
+        "shift": split_window_name(name)[1],
+        "start_s": round(t.start_s, 3),
+        "end_s": round(t.upper_end_s, 3),
+    }
+
+
+def _missing(decoder: Decoder, chosen: pd.DataFrame) -> dict[int, list[int]]:
+    """Image to its windows without a picture."""
+    absent = places(decoder, chosen) < 0
+    return {
+        int(image): np.flatnonzero(row).tolist()
+        for image, row in zip(chosen["image_id"], absent, strict=True)
+        if row.any()
+    }
+
+
+def _values(decoder: Decoder, chosen: pd.DataFrame, metric: str) -> list[int | None]:
+    """Values of the images, window by window, in units of `VALUE_UNIT`."""
+    wanted = pd.MultiIndex.from_frame(chosen)
+    table = [
+        model.images(metric, window).set_index(["image_id", "trial"])["value"].reindex(wanted)
+        for window, (model, _) in decoder.models.items()
+    ]
+    values = np.stack([column.to_numpy(float) for column in table], axis=1).ravel()
+    return [None if np.isnan(value) else round(value / VALUE_UNIT) for value in values]
+
+
+def _ids(described: Iterable[Mapping[str, Any]]) -> list[int]:
+    """Every image of the decoders' pages, and its neighbours."""
+    images = [decoder["images"] for decoder in described]
+    columns = (column[key] for column in images for key in ("id", "previous", "next"))
+    return sorted({image for column in columns for image in column} - {-1})
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
