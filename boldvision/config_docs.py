@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel
 
 from boldvision.config import Config, Preprocessing, Run
+from boldvision.config.load import load_config
 from boldvision.errors import UserError
 from boldvision.files import atomic
 
@@ -62,8 +63,6 @@ def read_config(files: list[str]) -> Config:
     UserError
         A file is missing or is not YAML, or a key is unknown, missing or wrong.
     """
-    from boldvision.workflow import load_config
-
     try:
         return load_config(read_values(files))
     except UserError as error:

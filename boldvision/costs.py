@@ -136,7 +136,7 @@ def models(plan: Plan, evaluations: Iterable[Evaluation]) -> list[Model]:
     """Models behind evaluations, each once; a model that another starts from comes before it."""
     found: dict[Model, None] = {}
     for e in evaluations:
-        start = getattr(plan.run(e.run), "pretrained", None)
+        start = getattr(plan.config.run(e.run), "pretrained", None)
         if start:
             found[Model(start.run, "+".join(start.subjects), e.window, e.seed)] = None
         found[Model(e.run, e.subjects, e.window, e.seed)] = None
@@ -163,7 +163,7 @@ def disk_by_stage(plan: Plan, scope: str) -> dict[str, float]:
 def in_flight(plan: Plan, scope: str) -> dict[str, float]:
     """Bytes of what one job of a scope downloads, which are removed once prepared."""
     used = {
-        (plan.run(e.run).preprocessing, e.subject)
+        (plan.config.run(e.run).preprocessing, e.subject)
         for item in plan.items_of(scope)
         for e in plan.items[scope, item]
     }
@@ -181,7 +181,7 @@ def trained_parameters(plan: Plan, model: Model) -> int:
 
     from boldvision.decoders.dynadiff.brain_module import BrainModule
 
-    run = plan.run(model.run)
+    run = plan.config.run(model.run)
     if not isinstance(run, DynadiffRun):
         return 3 * run.image_px**2
     generator = plan.config.generators[run.generator]
@@ -205,7 +205,8 @@ def trained_parameters(plan: Plan, model: Model) -> int:
 
 def samples_per_s(plan: Plan, run: str, measured: bool) -> float:
     """Training samples per GPU and second: of the run's own models, or as configured."""
-    records = Path(plan.results, "models", run).glob("*/*/seed-*/training.json") if measured else ()
+    folder = Path(plan.config.results, "models", run)
+    records = folder.glob("*/*/seed-*/training.json") if measured else ()
     rates = []
     for file in records:
         record = json.loads(file.read_text())
@@ -218,7 +219,7 @@ def pictures_per_window(plan: Plan, evaluation: Evaluation) -> int:
     """Pictures of one test window at most: none leaves its run, no image of a test run repeats."""
     config = plan.config
     design, sessions = config.design, config.subjects[evaluation.subject].sessions
-    if plan.run(evaluation.run).split != "standard":
+    if plan.config.run(evaluation.run).split != "standard":
         return round(config.time_resolved_test_runs * TRIALS_PER_SESSION / TASK_RUNS)
     if config.test_sets[evaluation.test_set].trials != "all":
         return design.shared_images
@@ -232,9 +233,10 @@ def _pieces(plan: Plan, evaluations: list[Evaluation], measured: bool) -> Iterat
     tested = {(e.run, e.subject) for e in evaluations}
     for run, subject in sorted(subjects | tested):
         yield _images(plan, subject)
-        yield from _series(plan, plan.run(run).preprocessing, subject)
-        if isinstance(plan.run(run), DynadiffRun):
-            yield _latents(plan, plan.run(run).generator, subject)
+        settings = plan.config.run(run)
+        yield from _series(plan, settings.preprocessing, subject)
+        if isinstance(settings, DynadiffRun):
+            yield _latents(plan, settings.generator, subject)
     yield from (_model(plan, model, measured) for model in trained)
     for e in evaluations:
         yield from _test(plan, e)
@@ -243,7 +245,7 @@ def _pieces(plan: Plan, evaluations: list[Evaluation], measured: bool) -> Iterat
 def _images(plan: Plan, subject: str) -> Piece:
     design = plan.config.design
     size = design.images_per_subject * design.image_px**2 * 3
-    return Piece("images", f"{plan.resources}/images/{subject}.h5", 0, size)
+    return Piece("images", f"{plan.config.resources}/images/{subject}.h5", 0, size)
 
 
 def _series(plan: Plan, name: str, subject: str) -> Iterator[Piece]:
@@ -254,7 +256,7 @@ def _series(plan: Plan, name: str, subject: str) -> Iterator[Piece]:
     itemsize = {"float16": 2, "float32": 4}[preprocessing.dtype]
     size = samples[preprocessing.kind] * _voxels(plan, preprocessing, subject) * itemsize
     for session in range(1, plan.config.subjects[subject].sessions + 1):
-        path = f"{plan.results}/bold/{name}/{subject}/session{session:02d}.npy"
+        path = f"{plan.config.results}/bold/{name}/{subject}/session{session:02d}.npy"
         yield Piece("clean series", path, 0, size)
 
 
@@ -267,13 +269,13 @@ def _latents(plan: Plan, name: str, subject: str) -> Piece:
     side = plan.config.generators[name].image_px // VAE_FACTOR
     # mean and log-variance, float16
     size = plan.config.design.images_per_subject * LATENT_CHANNELS * side**2 * 2 * 2
-    return Piece("latents", f"{plan.results}/latents/{name}/{subject}.h5", 0, size)
+    return Piece("latents", f"{plan.config.results}/latents/{name}/{subject}.h5", 0, size)
 
 
 def _model(plan: Plan, model: Model, measured: bool) -> Piece:
-    path = f"{plan.results}/models/{model.path}/training.json"
+    path = f"{plan.config.results}/models/{model.path}/training.json"
     size = 4 * trained_parameters(plan, model)
-    run = plan.run(model.run)
+    run = plan.config.run(model.run)
     if not isinstance(run, DynadiffRun):
         return Piece("mean images", path, 0, size)
     samples = run.training.steps * run.training.batch_size
@@ -282,16 +284,18 @@ def _model(plan: Plan, model: Model, measured: bool) -> Piece:
 
 
 def _test(plan: Plan, e: Evaluation) -> Iterator[Piece]:
-    rates, run = plan.config.costs, plan.run(e.run)
+    rates, run = plan.config.costs, plan.config.run(e.run)
     pictures = pictures_per_window(plan, e) * len(plan.config.test_sets[e.test_set].windows)
-    drawn = isinstance(run, DynadiffRun)
-    px = plan.config.generators[run.generator].image_px if drawn else run.image_px
-    seconds = rates.job_s + pictures / rates.reconstruct_images_per_s if drawn else 0
-    path = f"{plan.results}/reconstructions/{e.reconstruction}"
+    if isinstance(run, DynadiffRun):
+        px = plan.config.generators[run.generator].image_px
+        seconds = rates.job_s + pictures / rates.reconstruct_images_per_s
+    else:
+        px, seconds = run.image_px, 0.0
+    path = f"{plan.config.results}/reconstructions/{e.reconstruction}"
     yield Piece("reconstructions", path, seconds / 3600, pictures * px**2 * 3)
     values = pictures * len(plan.config.metrics.sets[e.metrics])
     seconds = rates.job_s + values / rates.score_values_per_s
-    yield Piece("scores", f"{plan.results}/metrics/{e.scores}.parquet", seconds / 3600, 0)
+    yield Piece("scores", f"{plan.config.results}/metrics/{e.scores}.parquet", seconds / 3600, 0)
 
 
 def _raw(plan: Plan, preprocessing: Preprocessing, subject: str) -> tuple[str, float]:

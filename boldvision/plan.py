@@ -80,7 +80,9 @@ def of_item(plan: Plan, scope: str, item: str, markdown: bool = False) -> str:
         raise UserError(f"{plan.config.runs_table}: no line for {item!r}")
     alone, _total = costs(plan, scope, [item])
     paths = [model.path for model in models(plan, plan.items[scope, item])]
-    trained = [Path(plan.results, "models", path, "training.json").exists() for path in paths]
+    trained = [
+        Path(plan.config.results, "models", path, "training.json").exists() for path in paths
+    ]
     rows = [[path, "yes" if done else "no"] for path, done in zip(paths, trained, strict=True)]
     return "\n\n".join([
         _table(HEADER, [_row(alone)], markdown),
@@ -90,7 +92,7 @@ def of_item(plan: Plan, scope: str, item: str, markdown: bool = False) -> str:
 
 def write(plan: Plan, scope: str) -> str:
     """Write ``plan.tsv`` and ``plan.md`` of a scope; return the text to print."""
-    folder = Path(plan.results, scope)
+    folder = Path(plan.config.results, scope)
     left = costs(plan, scope, plan.items_of(scope))
     with atomic(folder / "plan.tsv") as part, part.open("w", newline="") as file:
         lines = csv.writer(file, delimiter="\t", lineterminator="\n")
@@ -151,9 +153,9 @@ Each target is counted alone, with nothing made yet. Items share models: once `t
 
 
 def _read(*files: str) -> Plan:
-    from boldvision.config_docs import read_values
+    from boldvision.config_docs import read_config
 
-    return Plan(read_values(list(files)))
+    return Plan(read_config(list(files)))
 
 
 def _target(name: str, trained: str, real: Cost, small: Cost) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, TypeAdapter, ValidationError, model_validator
 
 from boldvision.config.dataset import S3, Design, Miniature, Subject
 from boldvision.config.runs import (
@@ -156,6 +156,7 @@ class Config(Section):
         True, description="blur faces in every reconstruction that a figure or the gallery shows"
     )
     costs: Costs
+    _runs: dict[str, DynadiffRun | MeanImageRun] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _names_exist(self) -> Config:
@@ -176,6 +177,16 @@ class Config(Section):
                     self.window(window, where=f"test_sets.{name}")
         return self
 
+    @property
+    def resources(self) -> str:
+        """Folder of what is downloaded."""
+        return f"resources/{self.dataset}"
+
+    @property
+    def results(self) -> str:
+        """Folder of what is made."""
+        return f"results/{self.dataset}"
+
     def run(self, name: str) -> DynadiffRun | MeanImageRun:
         """Settings of the named run, its `base` merged in; see `split_run_name`.
 
@@ -184,6 +195,11 @@ class Config(Section):
         ValueError
             The run or its base does not exist, or a setting is wrong.
         """
+        if name not in self._runs:
+            self._runs[name] = self._read_run(name)
+        return self._runs[name]
+
+    def _read_run(self, name: str) -> DynadiffRun | MeanImageRun:
         base, sessions = split_run_name(name)
         settings = self._merged(base, ()) | ({"sessions": sessions} if sessions else {})
         try:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from boldvision import config_docs
 from boldvision.config import Config, split_window_name
+from boldvision.config.load import load_config
 from boldvision.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -204,3 +205,26 @@ def test_schema_accepts_the_default(values):
     values["sed"] = 1
     with pytest.raises(jsonschema.ValidationError, match="'sed' was unexpected"):
         jsonschema.validate(values, schema)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("training", {"stepz": 1}, r"^  runs\.dynadiff_time_resolved\.training\.stepz: Extra"),
+        ("training", {"steps": "many"}, r"^  runs\.dynadiff_time_resolved\.training\.steps: "),
+        ("decoder", "ridge", r"^  runs\.dynadiff_time_resolved: .*'ridge'"),
+        ("base", "dynadif", r"^  runs: 'dynadif' is not in `runs`"),
+        ("generator", "sd", r"^  runs\.dynadiff_time_resolved: 'sd' is not in `generators`"),
+    ],
+)
+def test_wrong_run_is_named(values, path, value, message):
+    values["runs"]["dynadiff_time_resolved"][path] = value
+    with pytest.raises(UserError) as error:
+        load_config(values)
+    assert re.search(message, str(error.value), re.MULTILINE)
+
+
+def test_generator_without_revision_is_refused(values):
+    values["generators"]["tiny"]["repository"] = "a/b"
+    with pytest.raises(UserError, match=r"generators\.tiny: `repository` and `revision` need"):
+        load_config(values)

@@ -9,7 +9,8 @@ import torch
 from decoder_data import REPOSITORY as ROOT
 
 from boldvision import costs, plan
-from boldvision.config_docs import read_values
+from boldvision.config import Config
+from boldvision.config_docs import read_config, read_values
 from boldvision.decoders.dynadiff.model import Dynadiff
 from boldvision.errors import UserError
 from boldvision.generators.base import Generator
@@ -45,8 +46,8 @@ def _at_the_root(monkeypatch):
 @pytest.fixture(scope="module")
 def values():
     return {
-        "miniature": lambda: read_values([str(ROOT / "config" / "config.yaml")]),
-        "nsd": lambda: read_values([str(ROOT / "config" / f) for f in ("config.yaml", "nsd.yaml")]),
+        "miniature": lambda: read_config([str(ROOT / "config" / "config.yaml")]),
+        "nsd": lambda: read_config([str(ROOT / "config" / f) for f in ("config.yaml", "nsd.yaml")]),
     }
 
 
@@ -56,15 +57,15 @@ def nsd(values):
 
 
 @pytest.fixture
-def miniature(values, tmp_path):
+def miniature(values, tmp_path, monkeypatch):
     """The plan of a miniature of which nothing is there."""
-    plan = Plan(values["miniature"]())
-    plan.results, plan.resources = str(tmp_path / "results"), str(tmp_path / "resources")
-    return plan
+    for folder in ("results", "resources"):
+        monkeypatch.setattr(Config, folder, str(tmp_path / folder))
+    return Plan(values["miniature"]())
 
 
 def train(plan, model, rate, processes=1):
-    folder = ROOT / plan.results / "models" / model
+    folder = ROOT / plan.config.results / "models" / model
     folder.mkdir(parents=True)
     record = {"samples_per_second": rate, "processes": processes}
     (folder / "training.json").write_text(json.dumps(record))
@@ -121,7 +122,7 @@ def test_disk_follows_from_shapes(nsd):
 def test_parameters_are_those_of_the_model(miniature, run):
     from diffusers import UNet2DConditionModel
 
-    settings, window = miniature.run(run), "betas" if run == "dynadiff_betas" else "main"
+    settings, window = miniature.config.run(run), "betas" if run == "dynadiff_betas" else "main"
     generator = miniature.config.generators["tiny"]
     sizes = UNet2DConditionModel.load_config(f"{generator.folder}/image_unet")
     with torch.device("meta"):
@@ -187,7 +188,7 @@ def test_script_writes_and_prints_the_plan(values, tmp_path, monkeypatch, capsys
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     monkeypatch.setattr(Plan, "items_of", lambda self, scope: ["table_1", "figure_5"])
-    config = values["miniature"]() | {"dataset": "elsewhere"}
+    config = read_values([str(ROOT / "config" / "config.yaml")]) | {"dataset": "elsewhere"}
     for name in ("config", "boldvision"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)

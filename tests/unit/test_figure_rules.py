@@ -8,6 +8,7 @@ import pytest
 import yaml
 from docutils.core import publish_parts
 
+from boldvision.config.load import load_config
 from boldvision.workflow import Plan
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +19,7 @@ CAPTIONS = ROOT / "workflow" / "report"
 def plan():
     values = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
     values["runs_table"] = str(ROOT / "config" / "runs.tsv")
-    return Plan(values)
+    return Plan(load_config(values))
 
 
 def caption(name, wildcards, miniature):
@@ -47,7 +48,7 @@ def test_a_variant_has_its_split(item, variant, split, plan):
     wildcards.items = lambda: [("scope", "demo"), ("variant", variant)]
     assert plan.split(f"{item}{{variant}}")(wildcards) == split
     rows = plan.rows(f"{item}{{variant}}")(wildcards)
-    assert {plan.run(row["run"]).split for row in rows} == {split}
+    assert {plan.config.run(row["run"]).split for row in rows} == {split}
 
 
 def test_every_subject_has_stimuli_once(plan):

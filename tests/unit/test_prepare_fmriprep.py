@@ -10,11 +10,12 @@ import pytest
 import yaml
 
 from boldvision.config import FmriprepJob
+from boldvision.config.load import load_config
 from boldvision.errors import UserError
+from boldvision.jobs import Jobs
 from boldvision.signal import prepare_fmriprep
 from boldvision.signal.clean import clean
 from boldvision.signal.surface import VERTICES, read_volumes
-from boldvision.workflow import Plan
 
 VOLUMES = 12
 SUBJECT = {"number": 2, "sessions": 1, "grid": [2, 2, 2], "voxels": 4}
@@ -151,24 +152,24 @@ def test_fmripreps_own_projection(tmp_path):
 
 
 @pytest.fixture
-def plan():
+def jobs():
     root = Path(__file__).parents[2]
     values = yaml.safe_load((root / "config" / "config.yaml").read_text())
     values["runs_table"] = str(root / "config" / "runs.tsv")
     values["preprocessing"]["own"] = {"kind": "fmriprep", "job": {"work": "/scratch"}}
-    return Plan(values)
+    return Jobs(load_config(values))
 
 
-def test_the_plan_prefers_existing_derivatives(plan):
+def test_existing_derivatives_are_preferred(jobs):
     existing = SimpleNamespace(preprocessing="fmriprep", subject="subj02")
     own = SimpleNamespace(preprocessing="own", subject="subj02")
-    assert plan.derivatives(existing) == "resources/miniature/derivatives"
-    assert plan.derivatives(own) == "results/miniature/fmriprep/own/subj02"
-    assert plan.preprocessings_of("fmriprep") == "fmriprep|own"
+    assert jobs.derivatives(existing) == "resources/miniature/derivatives"
+    assert jobs.derivatives(own) == "results/miniature/fmriprep/own/subj02"
+    assert jobs.preprocessings_of("fmriprep") == "fmriprep|own"
 
 
-def test_every_subject_has_a_working_folder(plan):
+def test_every_subject_has_a_working_folder(jobs):
     own = SimpleNamespace(preprocessing="own", subject="subj02")
-    job = json.loads(plan.fmriprep_job(own))
+    job = json.loads(jobs.fmriprep_job(own))
     assert job["work"] == "/scratch/miniature/own/subj02"
     assert FmriprepJob(**job).threads == 8

@@ -12,26 +12,26 @@ rule download_betas_session:
     log:
         f"logs/{CONFIG.dataset}/download_betas_session/{{preprocessing}}/{{subject}}/session{{session}}.log",
     wildcard_constraints:
-        preprocessing=PLAN.preprocessings_of("betas"),
+        preprocessing=JOBS.preprocessings_of("betas"),
     retries: RETRIES
     conda:
         "../../envs/signal.yaml"
     resources:
         downloads=1,
         # Not a parameter: another copy of the bucket is no reason to fetch anew.
-        source=PLAN.source,
+        source=JOBS.source,
     params:
-        served=lambda wildcards: PLAN.served(
+        served=lambda wildcards: JOBS.served(
             f"nsddata_betas/ppdata/{wildcards.subject}/func1pt8mm/"
             f"{CONFIG.preprocessing[wildcards.preprocessing].betas}/"
             f"betas_session{wildcards.session}"
         ),
-        endpoint=PLAN.endpoint,
+        endpoint=JOBS.endpoint,
         root=subpath(output.ledger, ancestor=4),
         session=lambda wildcards: int(wildcards.session),
         kind=lambda wildcards: CONFIG.preprocessing[wildcards.preprocessing].betas,
         file=lambda wildcards: CONFIG.preprocessing[wildcards.preprocessing].file,
-        settings=PLAN.fetch_settings,
+        settings=JOBS.fetch_settings,
     shell:
         "{params.served} python -m boldvision fetch betas --subject {wildcards.subject}"
         " --session {params.session} --kind {params.kind:q} --file {params.file}"
@@ -52,7 +52,7 @@ rule prepare_betas_session:
     benchmark:
         f"benchmarks/{CONFIG.dataset}/prepare_betas_session/{{preprocessing}}/{{subject}}/session{{session}}.tsv"
     wildcard_constraints:
-        preprocessing=PLAN.preprocessings_of("betas"),
+        preprocessing=JOBS.preprocessings_of("betas"),
     conda:
         "../../envs/signal.yaml"
     resources:

@@ -1,16 +1,19 @@
+from boldvision.config.load import load_config
 from boldvision.errors import UserError
 from boldvision.fingerprint import fingerprint
-from boldvision.workflow import Plan, as_json, one_of
+from boldvision.jobs import Jobs, as_json, one_of
+from boldvision.workflow import Plan
 from snakemake.exceptions import WorkflowError
 
 try:
-    PLAN = Plan(config)
+    CONFIG = load_config(config)
+    PLAN = Plan(CONFIG)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-CONFIG = PLAN.config
-RESOURCES = PLAN.resources
-RESULTS = PLAN.results
+JOBS = Jobs(CONFIG)
+RESOURCES = CONFIG.resources
+RESULTS = CONFIG.results
 MODEL = "{run}/{subjects}/{window}/seed-{seed}"
 
 # In the miniature, every download is wrapped in a server of the simulated bucket on loopback.
@@ -32,7 +35,7 @@ wildcard_constraints:
     subjects=r"subj\d\d(\+subj\d\d)*",
     window=r"[a-z][a-z0-9_]*([+-]\d+)?",
     seed=r"\d+",
-    run=PLAN.runs_of(),
+    run=JOBS.runs_of(),
     preprocessing=one_of(CONFIG.preprocessing),
     generator=one_of(CONFIG.generators),
     test_set=one_of(CONFIG.test_sets),

@@ -14,12 +14,12 @@ rule download_experiment:
     resources:
         downloads=1,
         # Not a parameter: another copy of the bucket is no reason to fetch anew.
-        source=PLAN.source,
+        source=JOBS.source,
     params:
-        served=PLAN.served("nsddata/experiments/"),
-        endpoint=PLAN.endpoint,
+        served=JOBS.served("nsddata/experiments/"),
+        endpoint=JOBS.endpoint,
         root=subpath(output.ledger, ancestor=2),
-        settings=PLAN.fetch_settings,
+        settings=JOBS.fetch_settings,
     shell:
         "{params.served} python -m boldvision fetch experiment --settings {params.settings:q} --source {resources.source:q}"
         " --root {params.root} --ledger {output.ledger} {params.endpoint} &> {log}"
@@ -45,15 +45,15 @@ rule download_subject:
     resources:
         downloads=1,
         # Not a parameter: another copy of the bucket is no reason to fetch anew.
-        source=PLAN.source,
+        source=JOBS.source,
     params:
-        served=PLAN.served(
+        served=JOBS.served(
             "nsddata/ppdata/{subject}/",
             "nsddata_timeseries/ppdata/{subject}/func1pt8mm/design/",
         ),
-        endpoint=PLAN.endpoint,
+        endpoint=JOBS.endpoint,
         root=subpath(output.ledger, ancestor=3),
-        settings=PLAN.fetch_settings,
+        settings=JOBS.fetch_settings,
     shell:
         "{params.served} python -m boldvision fetch subject --subject {wildcards.subject}"
         " --settings {params.settings:q} --source {resources.source:q} --root {params.root} --ledger {output.ledger}"
@@ -79,15 +79,15 @@ rule download_session:
     resources:
         downloads=1,
         # Not a parameter: another copy of the bucket is no reason to fetch anew.
-        source=PLAN.source,
+        source=JOBS.source,
     params:
-        served=PLAN.served(
+        served=JOBS.served(
             "nsddata_timeseries/ppdata/{subject}/func1pt8mm/timeseries/timeseries_session{session}"
         ),
-        endpoint=PLAN.endpoint,
+        endpoint=JOBS.endpoint,
         root=subpath(output.ledger, ancestor=3),
         session=lambda wildcards: int(wildcards.session),
-        settings=PLAN.fetch_settings,
+        settings=JOBS.fetch_settings,
     shell:
         "{params.served} python -m boldvision fetch session --subject {wildcards.subject}"
         " --session {params.session} --out {output.series} --settings {params.settings:q} --source {resources.source:q}"
@@ -110,12 +110,12 @@ rule download_images:
     resources:
         downloads=1,
         # Not a parameter: another copy of the bucket is no reason to fetch anew.
-        source=PLAN.source,
+        source=JOBS.source,
     params:
-        served=PLAN.served("nsddata_stimuli/"),
-        endpoint=PLAN.endpoint,
+        served=JOBS.served("nsddata_stimuli/"),
+        endpoint=JOBS.endpoint,
         root=subpath(output.ledger, ancestor=3),
-        settings=PLAN.fetch_settings,
+        settings=JOBS.fetch_settings,
     shell:
         "{params.served} python -m boldvision fetch images --subject {wildcards.subject}"
         " --settings {params.settings:q} --source {resources.source:q} --root {params.root} --ledger {output.ledger}"

@@ -9,7 +9,7 @@ rule fetch_weights:
     resources:
         downloads=1,
     params:
-        settings=as_json(**PLAN.fetched_metrics()),
+        settings=as_json(**JOBS.fetched_metrics()),
     shell:
         "python -m boldvision weights --settings {params.settings:q} &> {log}"
 

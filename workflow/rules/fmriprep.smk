@@ -13,12 +13,12 @@ rule download_rawdata:
     resources:
         downloads=1,
         # Not a parameter: another copy of the bucket is no reason to fetch anew.
-        source=PLAN.source,
+        source=JOBS.source,
     params:
-        served=PLAN.served("nsddata_rawdata/"),
-        endpoint=PLAN.endpoint,
+        served=JOBS.served("nsddata_rawdata/"),
+        endpoint=JOBS.endpoint,
         root=subpath(output.ledger, ancestor=3),
-        settings=PLAN.fetch_settings,
+        settings=JOBS.fetch_settings,
     shell:
         "{params.served} python -m boldvision fetch rawdata --subject {wildcards.subject}"
         " --out {output.dataset} --settings {params.settings:q} --source {resources.source:q} --root {params.root}"
@@ -36,18 +36,18 @@ rule run_fmriprep:
     benchmark:
         f"benchmarks/{CONFIG.dataset}/run_fmriprep/{{preprocessing}}/{{subject}}.tsv"
     wildcard_constraints:
-        preprocessing=PLAN.preprocessings_of("fmriprep"),
+        preprocessing=JOBS.preprocessings_of("fmriprep"),
     conda:
         "../../envs/signal.yaml"
-    threads: lambda wildcards: PLAN.fmriprep(wildcards).job.threads
+    threads: lambda wildcards: JOBS.fmriprep(wildcards).job.threads
     resources:
-        mem_mb=lambda wildcards: 1000 * PLAN.fmriprep(wildcards).job.mem_gb,
+        mem_mb=lambda wildcards: 1000 * JOBS.fmriprep(wildcards).job.mem_gb,
         # Not a parameter: another scratch disk is no reason to run fMRIPrep again.
-        job=PLAN.fmriprep_job,
+        job=JOBS.fmriprep_job,
     params:
         participant=lambda wildcards: f"{CONFIG.subjects[wildcards.subject].number:02d}",
         settings=lambda wildcards: as_json(
-            preprocessing=PLAN.fmriprep(wildcards).model_dump(
+            preprocessing=JOBS.fmriprep(wildcards).model_dump(
                 include={"kind", "version", "space"}
             )
         ),
@@ -60,7 +60,7 @@ rule run_fmriprep:
 rule prepare_fmriprep_session:
     """Project every run of a session to fsaverage5, remove drift and z-score."""
     input:
-        PLAN.derivatives,
+        JOBS.derivatives,
     output:
         series=f"{RESULTS}/bold/{{preprocessing}}/{{subject}}/session{{session}}.npy",
         quality=f"{RESULTS}/bold/{{preprocessing}}/{{subject}}/session{{session}}.json",
@@ -69,7 +69,7 @@ rule prepare_fmriprep_session:
     benchmark:
         f"benchmarks/{CONFIG.dataset}/prepare_fmriprep_session/{{preprocessing}}/{{subject}}/session{{session}}.tsv"
     wildcard_constraints:
-        preprocessing=PLAN.preprocessings_of("fmriprep"),
+        preprocessing=JOBS.preprocessings_of("fmriprep"),
     conda:
         "../../envs/signal.yaml"
     resources:
@@ -78,7 +78,7 @@ rule prepare_fmriprep_session:
         session=lambda wildcards: int(wildcards.session),
         settings=lambda wildcards: as_json(
             subject=CONFIG.subjects[wildcards.subject],
-            preprocessing=PLAN.fmriprep(wildcards),
+            preprocessing=JOBS.fmriprep(wildcards),
         ),
         code=fingerprint(
             "boldvision.signal.prepare_fmriprep",

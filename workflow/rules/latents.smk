@@ -5,17 +5,17 @@ rule download_generator:
     log:
         "logs/download_generator/{folder}.log",
     wildcard_constraints:
-        folder=one_of(PLAN.fetched_generators),
+        folder=one_of(JOBS.fetched_generators),
     retries: 3
     conda:
         "../../envs/train.yaml"
     resources:
         downloads=1,
     params:
-        repository=lambda wildcards: PLAN.fetched_generators[
+        repository=lambda wildcards: JOBS.fetched_generators[
             wildcards.folder
         ].repository,
-        revision=lambda wildcards: PLAN.fetched_generators[wildcards.folder].revision,
+        revision=lambda wildcards: JOBS.fetched_generators[wildcards.folder].revision,
     shell:
         "python -m boldvision generator --repository {params.repository:q}"
         " --revision {params.revision:q} --out {output} &> {log}"
@@ -25,7 +25,7 @@ rule encode_latents:
     """VAE posteriors of a subject's images, once for all runs."""
     input:
         images=rules.download_images.output.images,
-        generator=PLAN.generator_files,
+        generator=JOBS.generator_files,
     output:
         f"{RESULTS}/latents/{{generator}}/{{subject}}.h5",
     log:
@@ -35,7 +35,7 @@ rule encode_latents:
     resources:
         gpu=min(1, CONFIG.gpus_per_job),
     params:
-        settings=lambda wildcards: as_json(**PLAN.generator(wildcards).model_dump()),
+        settings=lambda wildcards: as_json(**JOBS.generator(wildcards).model_dump()),
         code=fingerprint(
             "boldvision.generators.latents", "boldvision.generators.images"
         ),

@@ -29,7 +29,7 @@ rule prepare_session:
     benchmark:
         f"benchmarks/{CONFIG.dataset}/prepare_session/{{preprocessing}}/{{subject}}/session{{session}}.tsv"
     wildcard_constraints:
-        preprocessing=PLAN.preprocessings_of("nsd_prep"),
+        preprocessing=JOBS.preprocessings_of("nsd_prep"),
     conda:
         "../../envs/signal.yaml"
     resources:

@@ -4,8 +4,8 @@ rule reconstruct:
         model=f"{RESULTS}/models/{MODEL}/model.safetensors",
         record=f"{RESULTS}/models/{MODEL}/training.json",
         trials=f"{RESULTS}/trials/{{subject}}.parquet",
-        series=PLAN.series,
-        generator=PLAN.generator_files,
+        series=JOBS.series,
+        generator=JOBS.generator_files,
     output:
         directory(f"{RESULTS}/reconstructions/{MODEL}/{{subject}}/{{test_set}}"),
     log:
@@ -18,8 +18,8 @@ rule reconstruct:
         gpu=min(1, CONFIG.gpus_per_job),
     params:
         folder=subpath(input.model, parent=True),
-        bold=PLAN.bold,
-        settings=PLAN.reconstruction_settings,
+        bold=JOBS.bold,
+        settings=JOBS.reconstruction_settings,
         code=fingerprint(
             "boldvision.decoders.reconstruct",
             "boldvision.generators.sampler",

@@ -1,5 +1,6 @@
 """What the paper costs, printed before anything is run."""
 
+from boldvision.config.load import load_config
 from boldvision.plan import write
 from boldvision.report.log import announce, logged
 from boldvision.workflow import Plan
@@ -7,7 +8,7 @@ from boldvision.workflow import Plan
 
 def main(snakemake):
     """Write the plan of the scope `paper` and print it."""
-    announce(write(Plan(snakemake.config), "paper"))
+    announce(write(Plan(load_config(snakemake.config)), "paper"))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
 rule dynadiff_train:
     """Train brain module and adapters jointly; checkpoints lie beside the output."""
     input:
-        series=PLAN.training_series,
-        pretrained=PLAN.pretrained,
+        series=JOBS.training_series,
+        pretrained=JOBS.pretrained,
         trials=expand(
-            f"{RESULTS}/trials/{{subject}}.parquet", subject=PLAN.trained_subjects
+            f"{RESULTS}/trials/{{subject}}.parquet", subject=JOBS.trained_subjects
         ),
         latents=expand(
             f"{RESULTS}/latents/{{generator}}/{{subject}}.h5",
-            generator=lambda wildcards: PLAN.run(wildcards.run).generator,
-            subject=PLAN.trained_subjects,
+            generator=lambda wildcards: CONFIG.run(wildcards.run).generator,
+            subject=JOBS.trained_subjects,
         ),
-        generator=PLAN.generator_files,
+        generator=JOBS.generator_files,
     output:
         model=f"{RESULTS}/models/{MODEL}/model.safetensors",
         record=f"{RESULTS}/models/{MODEL}/training.json",
@@ -20,20 +20,20 @@ rule dynadiff_train:
     benchmark:
         f"benchmarks/{CONFIG.dataset}/dynadiff_train/{MODEL}.tsv"
     wildcard_constraints:
-        run=PLAN.runs_of("dynadiff"),
+        run=JOBS.runs_of("dynadiff"),
     conda:
         "../../../envs/train.yaml"
     resources:
         gpu=CONFIG.gpus_per_job,
         # Not a parameter: it changes how the model is trained, not the model.
-        job=PLAN.training_job,
+        job=JOBS.training_job,
     params:
         out=subpath(output.model, parent=True),
-        subjects=PLAN.trained_subjects,
-        bold=PLAN.bold,
-        launch=PLAN.launch_options,
-        start=PLAN.start_options,
-        settings=PLAN.run_settings,
+        subjects=JOBS.trained_subjects,
+        bold=JOBS.bold,
+        launch=JOBS.launch_options,
+        start=JOBS.start_options,
+        settings=JOBS.run_settings,
         code=fingerprint(
             "boldvision.decoders.dynadiff",
             "boldvision.training",

@@ -2,10 +2,10 @@ rule mean_image_train:
     """The mean training image: what a decoder that ignores BOLD can do."""
     input:
         trials=expand(
-            f"{RESULTS}/trials/{{subject}}.parquet", subject=PLAN.trained_subjects
+            f"{RESULTS}/trials/{{subject}}.parquet", subject=JOBS.trained_subjects
         ),
         images=expand(
-            f"{RESOURCES}/images/{{subject}}.h5", subject=PLAN.trained_subjects
+            f"{RESOURCES}/images/{{subject}}.h5", subject=JOBS.trained_subjects
         ),
     output:
         model=f"{RESULTS}/models/{MODEL}/model.safetensors",
@@ -13,13 +13,13 @@ rule mean_image_train:
     log:
         f"logs/{CONFIG.dataset}/mean_image_train/{MODEL}.log",
     wildcard_constraints:
-        run=PLAN.runs_of("mean_image"),
+        run=JOBS.runs_of("mean_image"),
     conda:
         "../../../envs/train.yaml"
     params:
         out=subpath(output.model, parent=True),
-        subjects=PLAN.trained_subjects,
-        settings=PLAN.run_settings,
+        subjects=JOBS.trained_subjects,
+        settings=JOBS.run_settings,
         code=fingerprint("boldvision.decoders.mean_image"),
     shell:
         "python -m boldvision train --settings {params.settings:q} --subjects {params.subjects}"

@@ -1,0 +1,133 @@
+"""The jobs: which files, settings and commands the rules get from the configuration."""
+
+import copy
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from boldvision.config.load import load_config
+from boldvision.jobs import Jobs, as_json, one_of
+
+ROOT = Path(__file__).parents[2]
+DEFAULT = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+MODEL = {"run": "dynadiff", "subjects": "subj01+subj02", "window": "main+2", "seed": "0"}
+REPOSITORY = {"repository": "shi-labs/versatile-diffusion", "revision": "2926f8e"}
+
+
+@pytest.fixture
+def values():
+    return copy.deepcopy(DEFAULT)
+
+
+@pytest.fixture
+def jobs(values):
+    return make(values)
+
+
+def make(values):
+    return Jobs(load_config(values))
+
+
+def wildcards(**values):
+    return SimpleNamespace(**values)
+
+
+def test_series_of_a_model_of_several_subjects(jobs):
+    series = jobs.series(wildcards(**MODEL))
+    assert len(series) == 4 + 4
+    assert series[4] == "results/miniature/bold/nsd_prep/subj02/session01.npy"
+    folders = jobs.bold(wildcards(**MODEL))
+    assert folders == [f"results/miniature/bold/nsd_prep/{name}" for name in ("subj01", "subj02")]
+
+
+def test_series_of_one_test_subject(jobs):
+    tested = wildcards(**MODEL, subject="subj02")
+    assert jobs.bold(tested) == ["results/miniature/bold/nsd_prep/subj02"]
+    assert len(jobs.series(tested)) == 4
+
+
+def test_a_fetched_generator_is_an_input_as_a_folder(values):
+    values["generators"]["tiny"] |= REPOSITORY
+    jobs = make(values)
+    folder = [jobs.config.generators["tiny"].folder]
+    assert jobs.generator_files(wildcards(**MODEL)) == folder
+    assert jobs.generator_files(wildcards(generator="tiny")) == folder
+    assert list(jobs.fetched_generators) == folder
+
+
+def test_a_shipped_generator_is_an_input_as_its_weights(jobs):
+    files = jobs.generator_files(wildcards(**MODEL))
+    assert [Path(file).parent.name for file in files] == ["image_unet", "vae"]
+    assert all(Path(file).is_file() for file in files)
+    assert jobs.generator_files(wildcards(**MODEL | {"run": "mean_image"})) == []
+    assert not jobs.fetched_generators
+
+
+def test_settings_are_what_a_stage_uses(jobs):
+    settings = json.loads(jobs.run_settings(wildcards(**MODEL)))
+    assert settings["run"]["decoder"] == "dynadiff"
+    assert settings["generator"]["folder"] == "boldvision/generators/tiny"
+    assert settings["window"] == {"n_tr": 6, "start_s": pytest.approx(3 + 2 * 4 / 3)}
+    settings = json.loads(jobs.run_settings(wildcards(**MODEL | {"run": "mean_image"})))
+    assert settings["generator"] is None
+
+
+def test_own_window_is_the_one_trained_on(jobs):
+    tested = wildcards(**MODEL, subject="subj01", test_set="own")
+    settings = json.loads(jobs.reconstruction_settings(tested))
+    assert list(settings["windows"]) == ["main+2"]
+    tested.test_set = "shifts"
+    assert len(json.loads(jobs.reconstruction_settings(tested))["windows"]) == 16
+
+
+def test_fetch_settings_are_those_of_the_subject(jobs):
+    settings = json.loads(jobs.fetch_settings(wildcards(subject="subj02")))
+    assert settings["subject"]["number"] == 2
+    assert json.loads(jobs.fetch_settings(wildcards()))["subject"] is None
+
+
+def test_one_run_s_setting_changes_no_other(values):
+    before = make(values)
+    values["runs"]["dynadiff_time_resolved"]["training"] = {"learning_rate": 0.1}
+    after = make(values)
+    for run in values["runs"]:
+        model = wildcards(**MODEL | {"run": run})
+        same = before.run_settings(model) == after.run_settings(model)
+        assert same == (run != "dynadiff_time_resolved")
+
+
+def test_launch_options(values):
+    assert make(values).launch_options(wildcards(run="dynadiff")) == ["--precision", "no"]
+    values["runs"]["dynadiff"]["training"] |= {"precision": "bf16", "deepspeed": "my zero.json"}
+    options = make(values).launch_options(wildcards(run="dynadiff"))
+    assert options == ["--precision", "bf16", "--deepspeed", "my zero.json"]
+
+
+def test_downloads_are_served_only_in_the_miniature(values):
+    served = make(values).served("nsddata/a/", "nsddata/{subject}/")
+    assert served.endswith("--prefix nsddata/a/ nsddata/{subject}/ --")
+    values["s3"]["serve"] = None
+    assert make(values).served("nsddata/a/") == ""
+    assert make(values).endpoint(wildcards()) == ""
+
+
+def test_constraints(jobs):
+    dynadiff = jobs.runs_of("dynadiff")
+    assert re.fullmatch(dynadiff, "dynadiff_time_resolved")
+    assert re.fullmatch(dynadiff, "dynadiff-2sessions")
+    assert not re.fullmatch(dynadiff, "mean_image")
+    assert re.fullmatch(jobs.runs_of(), "mean_image")
+    assert jobs.preprocessings_of("nsd_prep") == "nsd_prep|nsd_prep_released"
+    assert not re.fullmatch(one_of([]), "")
+    assert re.fullmatch(one_of(["a.b"]), "a.b")
+    assert not re.fullmatch(one_of(["a.b"]), "acb")
+
+
+def test_as_json_is_the_same_text_for_the_same_values():
+    assert as_json(b=1, a={"d": 1, "c": 2}) == as_json(a={"c": 2, "d": 1}, b=1)
+    with pytest.raises(TypeError, match="is not a setting"):
+        as_json(path=Path("a"))
