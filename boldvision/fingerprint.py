@@ -12,6 +12,7 @@ from pathlib import Path
 from boldvision.errors import UserError
 
 ROOT = Path(__file__).parents[1]
+KINDS = {".py", ".csv", ".html"}
 
 
 def fingerprint(*modules: str, root: Path = ROOT) -> str:
@@ -44,7 +45,10 @@ def fingerprint(*modules: str, root: Path = ROOT) -> str:
 
 def _sources(module: str, root: Path) -> list[Path]:
     path = root.joinpath(*module.split("."))
-    files = sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.suffix in KINDS)
+    else:
+        files = [path.with_suffix(".py")]
     if not files or not files[0].is_file():
         raise UserError(f"fingerprint: no module {module!r} below {root}; correct its name")
     return files

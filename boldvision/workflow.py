@@ -13,14 +13,6 @@ from boldvision.report.tables import TABLES as PAPER_TABLES
 from boldvision.runs_table import Evaluation, evaluations, read_runs
 
 TABLES = tuple(f"table_{number}" for number in range(1, 9))
-FIGURES = (
-    *(f"figure_{number}" for number in range(3, 10)),
-    "figure_4_leakage_free",
-    "figure_5_leakage_free",
-    "temporal_generalization",
-    "temporal_generalization_leakage_free",
-    "leakage",
-)
 
 
 class Plan:

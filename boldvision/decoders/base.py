@@ -28,6 +28,7 @@ import numpy as np
 
 from boldvision.config import Preprocessing
 from boldvision.errors import UserError
+from boldvision.nsd.integrity import sha256
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,15 @@ class SubjectData:
     images: Path | None = None
     bold: Path | None = None
     latents: Path | None = None
+
+    def contents(self, sessions: int | None = None) -> list[str]:
+        """Digests that tell these data from others: of the trial table and the first `sessions`.
+
+        A session's quality report (``session01.json``, the mean and tSNR of every run) stands for
+        its series, which is hundreds of megabytes.
+        """
+        reports = sorted(self.bold.glob("session*.json")) if self.bold else []
+        return [sha256(path) for path in (self.trials, *reports[:sessions])]
 
     def need(self, what: Literal["images", "bold", "latents"]) -> Path:
         """Path of `what`.

@@ -72,7 +72,7 @@ def main(argv: list[str]) -> None:
     )
     work = arguments.out.with_name(f"{arguments.out.name}.partial")
     model = sha256(arguments.model / "model.safetensors")
-    partial = work / digest(settings, data.name, arguments.seed, model)
+    partial = work / digest(settings, data.name, data.contents(), arguments.seed, model)
     for name, window in settings["windows"].items():
         target = partial / f"{name}.h5"
         if target.exists():

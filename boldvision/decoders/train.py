@@ -92,8 +92,8 @@ def start_digest(run: config.Run, pretrained: Path | None) -> str | None:
 def main(argv: list[str]) -> None:
     """Stage `train`: writes folder ``--out``.
 
-    A killed job goes on from ``<out>.checkpoint``, if seed, subjects, the model it started from and
-    all settings are the same.
+    A killed job goes on from ``<out>.checkpoint``, if seed, subjects, their data, the model it
+    started from and all settings are the same.
     """
     parser = argparse.ArgumentParser(prog="boldvision train", description=__doc__)
     add_data_arguments(parser)
@@ -106,6 +106,8 @@ def main(argv: list[str]) -> None:
     settings = settings_from(arguments.settings)
     run, generator = run_settings(settings, settings_from(arguments.job))
     window = config.Window(**settings["window"])
+    data = subject_data(arguments, settings)
+    contents = [subject.contents(getattr(run, "sessions", None)) for subject in data]
     start = start_digest(run, arguments.pretrained)
     work = arguments.out.with_name(f"{arguments.out.name}.checkpoint")
     work.mkdir(parents=True, exist_ok=True)
@@ -114,11 +116,11 @@ def main(argv: list[str]) -> None:
     implementation(run.decoder).train(
         run=run,
         generator=generator,
-        data=subject_data(arguments, settings),
+        data=data,
         window=window,
         seed=arguments.seed,
         out=finished,
-        checkpoints=work / digest(settings, arguments.subjects, arguments.seed, start),
+        checkpoints=work / digest(settings, arguments.subjects, contents, arguments.seed, start),
         pretrained=arguments.pretrained,
     )
     if os.environ.get("RANK", "0") == "0":

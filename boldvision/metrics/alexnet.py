@@ -16,7 +16,13 @@ def convolutions() -> nn.Sequential:
     """The convolutional part of torchvision's AlexNet, with fresh weights."""
     import torchvision
 
-    return torchvision.models.alexnet(weights=None).features
+    with torch.device("meta"):  # to fill its classifier, which is never read, takes seconds
+        model = torchvision.models.alexnet(weights=None).features
+    model.to_empty(device="cpu")
+    for layer in model:
+        if isinstance(layer, nn.Conv2d):
+            layer.reset_parameters()
+    return model
 
 
 def read_layers(model: nn.Sequential, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:

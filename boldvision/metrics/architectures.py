@@ -129,6 +129,16 @@ def _load_safetensors(model: Any, path: Path) -> None:
     model.load_state_dict(loaded.state_dict())
 
 
+def _vit_small() -> nn.Module:
+    from torchvision.models import VisionTransformer
+
+    model = VisionTransformer(
+        image_size=224, patch_size=16, num_layers=4, num_heads=4, hidden_dim=128, mlp_dim=512
+    )
+    model.heads = nn.Identity()
+    return model
+
+
 def _lraspp() -> nn.Module:
     from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
@@ -137,6 +147,11 @@ def _lraspp() -> nn.Module:
 
 def _read_lraspp(model: nn.Module, x: Tensor, layers: Sequence[str]) -> Features:
     return {"classes": model(x)["out"]}
+
+
+def _segmentation_small() -> nn.Module:
+    """21 classes of patches of 8 x 8 pixels."""
+    return nn.Sequential(nn.Conv2d(3, 32, 8, stride=8), nn.ReLU(), nn.Conv2d(32, 21, 1))
 
 
 def _mask2former() -> nn.Module:
@@ -180,18 +195,7 @@ NETWORKS: dict[str, Architecture] = {
         normalization=CLIP,
         load=_load_safetensors,
     ),
-    "clip_small": Architecture(
-        _clip(
-            hidden_size=128,
-            intermediate_size=512,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            patch_size=16,
-            projection_dim=128,
-        ),
-        _read_clip,
-        normalization=CLIP,
-    ),
+    "vit_small": Architecture(_vit_small, _whole, normalization=CLIP),
     "inception_v3": Architecture(
         _torchvision("inception_v3", "fc", transform_input=True, init_weights=False), _whole
     ),
@@ -208,6 +212,9 @@ NETWORKS: dict[str, Architecture] = {
         load=alexnet.load_lpips,
     ),
     "lraspp_mobilenet_v3": Architecture(_lraspp, _read_lraspp, ("classes",)),
+    "segmentation_small": Architecture(
+        _segmentation_small, lambda model, x, layers: {"classes": model(x)}, ("classes",)
+    ),
     "mask2former": Architecture(
         _mask2former, _read_mask2former, ("classes",), load=_load_safetensors
     ),

@@ -52,7 +52,8 @@ class FeatureNetwork:
         Returns
         -------
         dict of array [n, features]
-            One array per layer, float32; layer ``classes`` is the class of every pixel, uint8.
+            One array per layer, float32; layer ``classes`` is the class of every pixel
+            (or patch), uint8.
         """
         batches = [
             self._batch(images[first : first + self._batch_size], layers)

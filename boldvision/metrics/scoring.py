@@ -14,6 +14,7 @@ import numpy as np
 from boldvision.config import Metrics
 from boldvision.errors import UserError
 from boldvision.files import atomic
+from boldvision.fingerprint import fingerprint
 from boldvision.metrics.identification import correlations, two_way
 from boldvision.metrics.inputs import Reconstructions
 from boldvision.metrics.measures import MEASURES, UNDEFINED, Measure, compare
@@ -154,15 +155,16 @@ def cached_features(
 ) -> dict[str, np.ndarray]:
     """Features of the stimuli, computed unless an earlier job with the same input kept them.
 
-    The file name holds a digest of the network's weights, the resizes and the pixels. Two jobs may
-    compute the same file: each renames its own copy, whole.
+    The file name holds a digest of the network's weights, the resizes, the pixels and the code. Two
+    jobs may compute the same file: each renames its own copy, whole.
 
     Returns
     -------
     dict of array [m, features]
         Mapped from the files.
     """
-    digest = hashlib.sha256(f"{identity} {steps}".encode())
+    code = fingerprint("boldvision.metrics")
+    digest = hashlib.sha256(f"{identity} {steps} {code}".encode())
     digest.update(stimuli.image_id.astype(np.int64).tobytes())
     digest.update(np.ascontiguousarray(stimuli.images).data)
     stem = f"{re.sub(r'[^a-z0-9]+', '-', identity.split()[0].lower())}-{digest.hexdigest()[:24]}"

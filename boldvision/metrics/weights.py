@@ -9,7 +9,6 @@ import argparse
 import hashlib
 import importlib
 import importlib.util
-import json
 import pickle
 import re
 import urllib.error
@@ -215,15 +214,15 @@ def _download(url: str, path: Path) -> None:
         ) from error
 
 
-def fetch_all(networks: Iterable[Network], *, protocol: str, folder: Path) -> None:
-    """Fetch all pretrained weights and write `weights.tsv`: file, bytes, sha256."""
+def fetch_all(networks: Iterable[Network], *, protocol: str, folder: Path, out: Path) -> None:
+    """Fetch all pretrained weights to `folder` and list them in `out`: file, bytes, sha256."""
     files = {
         path
         for network in networks
         if parse(network.weights).pretrained
         for path in fetch(network, protocol=protocol, folder=folder)
     }
-    with atomic(folder / "weights.tsv") as part:
+    with atomic(out) as part:
         lines = ["file\tbytes\tsha256"]
         for path in sorted(files):
             row = (path.relative_to(folder), path.stat().st_size, sha256_of(path))
@@ -235,12 +234,11 @@ def main(argv: list[str]) -> int:
     """Stage `weights`."""
     parser = argparse.ArgumentParser(prog="boldvision weights", description=__doc__)
     parser.add_argument("--settings", required=True, help="section `metrics`: JSON, or its path")
-    parser.add_argument("--folder", help="default: the setting weights_folder")
+    parser.add_argument("--out", type=Path, required=True, help="list of the files, tab-separated")
     args = parser.parse_args(argv)
     given = settings_from(args.settings)
     given.pop("set", None)
     settings = Metrics(**given)
-    folder = Path(args.folder or settings.weights_folder)
-    fetch_all(settings.networks.values(), protocol=settings.protocol, folder=folder)
-    print(json.dumps({"weights": str(folder / "weights.tsv")}))
+    folder = Path(settings.weights_folder)
+    fetch_all(settings.networks.values(), protocol=settings.protocol, folder=folder, out=args.out)
     return 0

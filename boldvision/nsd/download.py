@@ -94,7 +94,7 @@ def link(raw: str | Path, targets: dict[str, Path]) -> list[Entry]:
     sources = {key: raw_file(raw, key) for key in targets}
     for key, source in sources.items():
         target = targets[key]
-        if target.absolute() != source:
+        if target.resolve() != source.resolve():
             target.parent.mkdir(parents=True, exist_ok=True)
             target.unlink(missing_ok=True)
             target.symlink_to(source)

@@ -6,6 +6,7 @@ subject's images are read by ranges; were it chunked, the whole file would be fe
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 from collections.abc import Iterator
@@ -102,7 +103,9 @@ def fetch_images(bucket: Bucket, image_id: np.ndarray, design: Design, out: Path
         [entry] = download(bucket, {remote.key: whole})
         copy_images(whole, image_id, design, out)
     else:
-        pixels = partial / f"{remote.etag}.pixels"
+        wanted = hashlib.sha256(f"{remote.etag} {offset} {design.image_px}".encode())
+        wanted.update(np.ascontiguousarray(image_id, np.int64).tobytes())
+        pixels = partial / f"{wanted.hexdigest()[:24]}.pixels"
         _fetch_rows(bucket, remote, image_id - 1, design.image_px, offset, pixels)
         shape = (len(image_id), design.image_px, design.image_px, 3)
         complete = np.memmap(pixels, np.uint8, "r", shape=shape)

@@ -77,10 +77,6 @@ class Windows:
             window[:] = self._series[session][run, row : row + self.n_tr]
         return batch
 
-    def select(self, trials: pd.DataFrame) -> Windows:
-        """The same window of other trials."""
-        return Windows(self._files, trials, self._window, self._preprocessing)
-
     def averaged(self) -> AveragedWindows:
         """One window per image: the mean over its repetitions (paper, Table 7)."""
         return AveragedWindows(self)

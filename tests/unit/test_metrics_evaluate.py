@@ -16,8 +16,8 @@ from boldvision.nsd.images import write_images
 
 NETWORKS = {
     "alexnet": {"name": "alexnet", "weights": "random"},
-    "clip": {"name": "clip_small", "weights": "random", "label": "small random ViT"},
-    "efficientnet": {"name": "clip_small", "weights": "random"},
+    "clip": {"name": "vit_small", "weights": "random", "label": "small random ViT"},
+    "efficientnet": {"name": "vit_small", "weights": "random"},
 }
 SMALL = ["pixcorr", "clip", "efficientnet"]
 
@@ -97,12 +97,12 @@ def test_summary_is_the_mean_of_the_images_and_says_what_was_done(study):
     assert summary["metrics"]["clip"] == {
         "better": "higher",
         "chance": 0.5,
-        "network": "clip_small",
+        "network": "vit_small",
         "weights": "random",
         "label": "small random ViT",
         "genuine": False,
     }
-    assert summary["metrics"]["efficientnet"]["label"] == "clip_small, random weights"
+    assert summary["metrics"]["efficientnet"]["label"] == "vit_small, random weights"
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_alexnet_reads_features_4_and_11_in_one_pass():
         ("efficientnet_b1", 224, 1280),
         ("swav", 64, 2048),
         ("mobilenet_v2", 64, 1280),
-        ("clip_small", 224, 128),
+        ("vit_small", 224, 128),
     ],
 )
 def test_feature_sizes(name, px, size):
@@ -87,9 +87,12 @@ def test_batch_size_has_no_effect():
     np.testing.assert_allclose(one, all_, atol=1e-5)
 
 
-def test_random_segmentation_has_several_classes():
-    found = network("lraspp_mobilenet_v3")(images(1, 64), ["classes"])["classes"]
-    assert found.shape == (1, 64 * 64)
+@pytest.mark.parametrize(
+    ("name", "size"), [("lraspp_mobilenet_v3", 64 * 64), ("segmentation_small", 8 * 8)]
+)
+def test_random_segmentation_has_several_classes(name, size):
+    found = network(name)(images(1, 64), ["classes"])["classes"]
+    assert found.shape == (1, size)
     assert found.dtype == np.uint8
     assert len(np.unique(found)) > 3
 

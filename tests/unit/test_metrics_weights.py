@@ -1,4 +1,5 @@
 import hashlib
+import json
 import pickle
 
 import numpy as np
@@ -50,19 +51,18 @@ def test_unknown_network_and_network_without_weights():
     with pytest.raises(UserError, match=r"'resnet': expected one of alexnet"):
         load("resnet")
     with pytest.raises(UserError, match="no pretrained weights"):
-        load("clip_small", "pretrained")
-
-
-def settings(how="pretrained", name="swav", protocol="dynadiff"):
-    role = {"name": name, "weights": how}
-    return f'{{"protocol": "{protocol}", "networks": {{"swav": {role}}}, "sets": {{}}}}'.replace(
-        "'", '"'
-    )
+        load("vit_small", "pretrained")
 
 
 def run(tmp_path, how="pretrained"):
-    folder = str(tmp_path / "weights")
-    return cli.main(["weights", "--settings", settings(how), "--folder", folder])
+    folder = tmp_path / "weights"
+    settings = {
+        "networks": {"swav": {"name": "swav", "weights": how}},
+        "sets": {},
+        "weights_folder": str(folder),
+    }
+    out = str(folder / "nsd.tsv")
+    return cli.main(["weights", "--settings", json.dumps(settings), "--out", out])
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_stage_fetches_checks_and_records(tmp_path, swav_file, capsys):
 
     pinned = f"pretrained#sha256={swav_file}"
     assert run(tmp_path, pinned) == 0
-    header, row = (folder / "weights.tsv").read_text().splitlines()
+    header, row = (folder / "nsd.tsv").read_text().splitlines()
     assert header.split("\t") == ["file", "bytes", "sha256"]
     assert row.split("\t")[::2] == ["swav_800ep_pretrain.pth.tar", swav_file]
 
@@ -139,12 +139,12 @@ def test_clip_reads_the_vision_half_of_a_published_checkpoint(tmp_path, monkeypa
     vision = transformers.CLIPVisionConfig(
         **shape, num_hidden_layers=2, patch_size=112, image_size=224, projection_dim=16
     )
-    small = NETWORKS["clip_small"]
-    architecture = type(small)(
+    full = NETWORKS["clip_vit_l14"]
+    architecture = type(full)(
         lambda: transformers.CLIPVisionModelWithProjection(vision),
-        small.read,
-        normalization=small.normalization,
-        load=NETWORKS["clip_vit_l14"].load,
+        full.read,
+        normalization=full.normalization,
+        load=full.load,
     )
     monkeypatch.setitem(NETWORKS, "clip_vit_l14", architecture)
     found = load("clip_vit_l14", f"pretrained#sha256={digest}", folder=tmp_path)

@@ -25,6 +25,9 @@ DATA = {
     "dataset": CONFIG.dataset,
     "simulated": CONFIG.miniature is not None,
 }
+REPORT_CODE = fingerprint(
+    "boldvision.report", "boldvision.metrics.intervals", "boldvision.trials.windows"
+)
 WINDOWS = {name: window.model_dump() for name, window in CONFIG.windows.items()}
 
 

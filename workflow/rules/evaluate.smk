@@ -1,9 +1,9 @@
 rule fetch_weights:
     """Networks of the metrics, fetched and checked once: compute nodes can be offline."""
     output:
-        f"{CONFIG.metrics.weights_folder}/weights.tsv",
+        f"{CONFIG.metrics.weights_folder}/{CONFIG.dataset}.tsv",
     log:
-        "logs/fetch_weights.log",
+        f"logs/{CONFIG.dataset}/fetch_weights.log",
     conda:
         "../../envs/evaluate.yaml"
     resources:
@@ -11,7 +11,7 @@ rule fetch_weights:
     params:
         settings=as_json(**JOBS.fetched_metrics()),
     shell:
-        "python -m boldvision weights --settings {params.settings:q} &> {log}"
+        "python -m boldvision weights --settings {params.settings:q} --out {output} &> {log}"
 
 
 rule evaluate:

@@ -21,7 +21,7 @@ rule make_figure_3:
         **CONFIG.figures["figure_3"],
         rows=PLAN.rows("figure_3"),
         blur_faces=CONFIG.blur_faces,
-        code=fingerprint("boldvision.report"),
+        code=REPORT_CODE,
     script:
         "../scripts/figure_3.py"
 
@@ -47,7 +47,7 @@ rule make_figure_6:
         **CONFIG.figures["figure_6"],
         rows=PLAN.rows("figure_6"),
         windows=WINDOWS,
-        code=fingerprint("boldvision.report"),
+        code=REPORT_CODE,
     script:
         "../scripts/figure_6.py"
 
@@ -77,7 +77,7 @@ rule make_figure_7_8:
         **CONFIG.figures["figure_7_8"],
         rows=PLAN.rows("figure_{number}"),
         blur_faces=CONFIG.blur_faces,
-        code=fingerprint("boldvision.report"),
+        code=REPORT_CODE,
     script:
         "../scripts/figure_7_8.py"
 
@@ -105,6 +105,6 @@ rule make_figure_9:
         all_sessions=lambda wildcards: CONFIG.subjects[
             PLAN.first_subject(wildcards)
         ].sessions,
-        code=fingerprint("boldvision.report"),
+        code=REPORT_CODE,
     script:
         "../scripts/figure_9.py"

@@ -31,7 +31,7 @@ rule make_figure_4:
         split=PLAN.split("figure_4{variant}"),
         windows=WINDOWS,
         blur_faces=CONFIG.blur_faces,
-        code=fingerprint("boldvision.report"),
+        code=REPORT_CODE,
     script:
         "../scripts/figure_4.py"
 
@@ -58,7 +58,7 @@ rule make_figure_5:
         rows=PLAN.rows("figure_5{variant}"),
         split=PLAN.split("figure_5{variant}"),
         windows=WINDOWS,
-        code=fingerprint("boldvision.report"),
+        code=REPORT_CODE,
     script:
         "../scripts/figure_5.py"
 
@@ -89,7 +89,7 @@ rule make_leakage:
         windows=WINDOWS,
         samples=CONFIG.metrics.bootstrap,
         seed=CONFIG.seed,
-        code=fingerprint("boldvision.report"),
+        code=REPORT_CODE,
     script:
         "../scripts/leakage.py"
 
@@ -116,6 +116,6 @@ rule make_temporal_generalization:
         rows=PLAN.rows("temporal_generalization{variant}"),
         split=PLAN.split("temporal_generalization{variant}"),
         windows=WINDOWS,
-        code=fingerprint("boldvision.report"),
+        code=REPORT_CODE,
     script:
         "../scripts/temporal_generalization.py"

@@ -5,7 +5,6 @@ rule make_gallery:
         pictures=PLAN.pictures("gallery"),
         stimuli=PLAN.stimuli("gallery"),
         trials=PLAN.trials("gallery"),
-        template="boldvision/report/gallery/page.html",
     output:
         directory(f"{RESULTS}/{{scope}}/gallery"),
     log:
@@ -18,6 +17,6 @@ rule make_gallery:
         windows=WINDOWS,
         gallery=CONFIG.gallery.model_dump(),
         blur_faces=CONFIG.blur_faces,
-        code=fingerprint("boldvision.report"),
+        code=REPORT_CODE,
     script:
         "../scripts/gallery.py"

@@ -37,7 +37,9 @@ rule encode_latents:
     params:
         settings=lambda wildcards: as_json(**JOBS.generator(wildcards).model_dump()),
         code=fingerprint(
-            "boldvision.generators.latents", "boldvision.generators.images"
+            "boldvision.generators.base",
+            "boldvision.generators.latents",
+            "boldvision.generators.images",
         ),
     shell:
         "python -m boldvision gpu --gpus {resources.gpu} --"

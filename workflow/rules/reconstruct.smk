@@ -22,7 +22,10 @@ rule reconstruct:
         settings=JOBS.reconstruction_settings,
         code=fingerprint(
             "boldvision.decoders.reconstruct",
+            "boldvision.generators.base",
+            "boldvision.generators.images",
             "boldvision.generators.sampler",
+            "boldvision.seeds",
             "boldvision.trials.windows",
         ),
     shell:

@@ -18,7 +18,7 @@ rule make_scorecard:
         **DATA,
         tables=PLAN.table_rows,
         seed=CONFIG.seed,
-        code=fingerprint("boldvision.report"),
+        code=REPORT_CODE,
     script:
         "../scripts/scorecard.py"
 
@@ -43,6 +43,6 @@ rule check_known_answer:
         checked=PLAN.checked_rows,
         windows=WINDOWS,
         seed=CONFIG.seed,
-        code=fingerprint("boldvision.report"),
+        code=REPORT_CODE,
     script:
         "../scripts/known_answer.py"

@@ -22,7 +22,7 @@ rule make_table:
         **DATA,
         rows=PLAN.rows("table_{number}"),
         caption=PLAN.caption,
-        code=fingerprint("boldvision.report"),
+        code=REPORT_CODE,
     script:
         "../scripts/table.py"
 
@@ -48,6 +48,6 @@ rule make_differences:
         **DATA,
         tables=PLAN.table_rows,
         seed=CONFIG.seed,
-        code=fingerprint("boldvision.report"),
+        code=REPORT_CODE,
     script:
         "../scripts/differences.py"

@@ -16,7 +16,13 @@ rule list_trials:
             time_resolved_test_runs=CONFIG.time_resolved_test_runs,
             seed=CONFIG.seed,
         ),
-        code=fingerprint("boldvision.trials.table", "boldvision.trials.splits"),
+        code=fingerprint(
+            "boldvision.trials.table",
+            "boldvision.trials.splits",
+            "boldvision.nsd.design",
+            "boldvision.nsd.runs",
+            "boldvision.seeds",
+        ),
     shell:
         "python -m boldvision trials --expdesign {input.expdesign} --designs {input.designs}"
         " --subject {wildcards.subject} --settings {params.settings:q} --out {output} &> {log}"

@@ -37,6 +37,7 @@ rule dynadiff_train:
         code=fingerprint(
             "boldvision.decoders.dynadiff",
             "boldvision.training",
+            "boldvision.seeds",
             "boldvision.generators.base",
             "boldvision.generators.latents",
             "boldvision.trials.windows",
