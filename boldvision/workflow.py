@@ -175,6 +175,7 @@ class Plan:
     def _row(self, evaluation: Evaluation) -> dict[str, Any]:
         return {
             **asdict(evaluation),
+            "split": self.config.run(evaluation.run).split,
             "parquet": f"{self.results}/metrics/{evaluation.scores}.parquet",
             "summary": f"{self.results}/metrics/{evaluation.scores}.json",
             "training": f"{self.results}/models/{evaluation.model}/training.json",

@@ -122,7 +122,7 @@ class DynadiffRun(Section):
 
 
 class MeanImageRun(Section):
-    """Settings of the floor of every table: predicts the mean training image."""
+    """Settings of the floor that decoders are compared with: predicts the mean training image."""
 
     decoder: Literal["mean_image"] = Field(description="a package of boldvision.decoders")
     split: Split = Field(description="which trials train and which test")

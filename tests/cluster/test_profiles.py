@@ -33,7 +33,8 @@ def test_snakemake_accepts(name, tmp_path):
         pytest.skip("snakemake-executor-plugin-slurm is optional")
     (tmp_path / "Snakefile").write_text(TOY)
     (tmp_path / "profiles").symlink_to(ROOT / "profiles")
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--profile", f"profiles/{name}"]
+    profile = ["--workflow-profile", f"profiles/{name}"]
+    command = [sys.executable, "-m", "snakemake", "--dry-run", *profile]
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

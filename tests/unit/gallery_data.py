@@ -78,6 +78,7 @@ def gallery_rows(
             own = folder / subject / row / name(trained)
             _write_model(Path(made["parquet"]), own, tested, shown, px)
             files = {"stimuli": str(stimuli), "trials": str(folder / f"{subject}.parquet")}
+            files["split"] = "standard" if row == "Dynadiff" else "time_resolved"
             rows.append(made | files | {"reconstructions": str(own)})
     return rows
 

@@ -145,6 +145,22 @@ def test_sigterm_saves_and_the_run_resumes_to_the_same_bytes(generator, data, fo
     assert (out / "model.safetensors").read_bytes() == undisturbed
 
 
+def test_data_are_told_apart_by_their_trials_and_the_sessions_that_are_used(tmp_path):
+    data = SubjectData("subj01", tmp_path / "trials.parquet", NSD_PREP, bold=tmp_path)
+    data.trials.write_text("1")
+    reports = [tmp_path / f"session0{session}.json" for session in (1, 2)]
+    reports[0].write_text("600")
+    before, of_one = data.contents(), data.contents(sessions=1)
+    reports[1].write_text("600")
+    assert data.contents() != before
+    assert data.contents(sessions=1) == of_one
+    reports[0].write_text("601")
+    assert data.contents(sessions=1) != of_one
+    reports[0].write_text("600")
+    data.trials.write_text("2")
+    assert data.contents(sessions=1) != of_one
+
+
 def test_other_settings_do_not_go_on_from_a_checkpoint(generator, data, folder, short):
     """A stopped run with another learning rate left its checkpoint."""
     out = folder / "other"

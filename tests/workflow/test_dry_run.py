@@ -59,7 +59,7 @@ NSD_MODELS = {
     "leakage": 2 * 16,
     "temporal_generalization": 1 + 15,
     "temporal_generalization_leakage_free": 1 + 15,
-    "gallery": 16 + 4,
+    "gallery": 16 + 1 + 4,
 }
 """Dynadiff models that each item of the paper needs on its own."""
 NSD_PAPER = {

@@ -37,6 +37,7 @@ rule run_fmriprep:
         f"benchmarks/{CONFIG.dataset}/run_fmriprep/{{preprocessing}}/{{subject}}.tsv"
     wildcard_constraints:
         preprocessing=JOBS.preprocessings_of("fmriprep"),
+    retries: 12  # days of work on clusters with limits: each try goes on with the last
     conda:
         "../../envs/signal.yaml"
     threads: lambda wildcards: JOBS.fmriprep(wildcards).job.threads

@@ -1,4 +1,4 @@
-"""Predicts the mean training image, whatever the BOLD: the floor of every table."""
+"""Predicts the mean training image, whatever the BOLD: the floor of a comparison of decoders."""
 
 from __future__ import annotations
 

@@ -45,8 +45,8 @@ def write(
     Parameters
     ----------
     rows : sequence of mapping
-        As `decoders` takes them; also ``stimuli`` (``images`` and ``image_id``) and ``trials``
-        (trial table) of the subject.
+        As `decoders` takes them; also ``split``, and of the subject ``stimuli`` (``images`` and
+        ``image_id``) and ``trials`` (trial table).
     metrics : sequence of str
         Curves to choose from.
     image_px : int
@@ -70,7 +70,9 @@ def write(
     partial = Path(out).with_name(f".{Path(out).name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
+    splits = {row["row"]: results.SPLITS[row["split"]] or "standard split" for row in rows}
     subjects: dict[str, dict[str, Any]] = {}
+    largest_px = 0
     for subject in dict.fromkeys(e.subject for e in evaluations):
         shown = decoders(rows, subject)
         files = next(row for row in rows if row["subject"] == subject)
@@ -78,19 +80,21 @@ def write(
         subjects[subject] = {}
         for decoder, chosen in zip(shown, choose(shown, images), strict=True):
             folder = f"pictures/{subject}/{_slug(decoder.name)}"
+            largest_px = max(largest_px, decoder.native_px)
             px = write_sprites(decoder, chosen, image_px, blur, partial / folder)
             subjects[subject][decoder.name] = {
                 "folder": folder,
+                "split": splits[decoder.name],
                 "px": px,
                 **describe(decoder, chosen, about, metrics, windows),
             }
         ids = _ids(subjects[subject].values())
         stimulus_px = write_stimuli(files["stimuli"], ids, image_px, partial / "stimuli")
-    widest = max(shown["px"] for of in subjects.values() for shown in of.values())
+    blurred = blur and largest_px >= faces.SMALLEST_PICTURE_PX
     page = {
         "note": results.data_note(evaluations, dataset, simulated),
         "simulated": simulated,
-        "remarks": [RULE, *([BLURRED] if blur and widest >= faces.SMALLEST_PICTURE_PX else [])],
+        "remarks": [RULE, *([BLURRED] if blurred else [])],
         "stimulus_s": STIMULUS_S,
         "stimulus_px": stimulus_px,
         "value_unit": VALUE_UNIT,
