@@ -66,7 +66,7 @@ def figure_7_8(
     block = {STIMULI: read_images(Path(rows[0]["stimuli"]), "image_id", image_ids)}
     for row in rows:
         block[subject_name(row["subject"])] = reconstructions_of(row, image_ids, blur)
-    labels = [f"{metric_name(metric)}\n{value:.3g}" for value in chosen]
+    labels = [f"{metric_name(metric)}\n{value:.3f}" for value in chosen]
     name = full_metric_name(metric, evaluations[0].metrics[metric])
     rule = f"The {end} of the images that all subjects saw, by the mean over subjects of {name}"
     return picture_grid({"": block}, labels, f"{rule}\n{note}")

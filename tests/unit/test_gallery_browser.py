@@ -94,6 +94,7 @@ def test_the_address_chooses_the_window(browser, page, shift):
     assert shown(browser, "#stimulus") == stimulus_colour(106)
     assert marker_s(browser) == pytest.approx((8 + shift) * 4 / 3, abs=0.1)
     assert re.search(r"^Window from .* to .* s after image onset", text(browser, "window"))
+    assert text(browser, "split") == "time-resolved split"
 
 
 def test_a_new_address_on_the_open_page_is_followed(browser, page):

@@ -49,7 +49,7 @@ def test_best_and_worst(end, shown, tmp_path):
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles == ["Stimulus", "Subject 1", "Subject 2"]
     labels = [text.get_text() for axes in figure.axes for text in axes.texts]
-    assert labels == [f"PixCorr\n{i / 1000:.3g}" for i in shown]
+    assert labels == [f"PixCorr\n{i / 1000:.3f}" for i in shown]
     assert f"The {end} of the images" in figure.get_suptitle()
 
 

@@ -21,6 +21,13 @@ from boldvision.report.times import STIMULUS_S, times
 
 TEMPLATE = Path(__file__).with_name("page.html")
 
+SPLITS = {
+    "standard": "standard split",
+    "time_resolved": "time-resolved split",
+    "time_resolved_leakage_free": "leakage-free split",
+}
+"""Split of the configuration: what stands beside a reconstruction."""
+
 VALUE_UNIT = 1e-4
 """Values of single images are written as whole multiples of this."""
 
@@ -70,7 +77,7 @@ def write(
     partial = Path(out).with_name(f".{Path(out).name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    splits = {row["row"]: results.SPLITS[row["split"]] or "standard split" for row in rows}
+    splits = {row["row"]: SPLITS[row["split"]] for row in rows}
     subjects: dict[str, dict[str, Any]] = {}
     largest_px = 0
     for subject in dict.fromkeys(e.subject for e in evaluations):
