@@ -29,7 +29,7 @@ class Plan:
     Raises
     ------
     UserError
-        The runs table is wrong.
+        The runs table is wrong, or does not fit the configuration.
     """
 
     def __init__(self, config: Config):
@@ -42,6 +42,8 @@ class Plan:
             for scope in self.config.scopes
             for item in self.item_names
         }
+        self._check_items()
+        self._check_metrics()
 
     # Targets
 
@@ -160,7 +162,27 @@ class Plan:
         """First subject of a scope, the one that figures show."""
         return self.subjects(wildcards)[0]
 
-    # Files of an evaluation
+    # Checks, and files of an evaluation
+
+    def _check_items(self) -> None:
+        for name, scope in self.config.scopes.items():
+            if unknown := set(scope.items or ()) - set(self.item_names):
+                raise UserError(
+                    f"scopes.{name}.items: no line of {self.config.runs_table} is for "
+                    f"{', '.join(sorted(unknown))}; expected some of {', '.join(self.item_names)}"
+                )
+
+    def _check_metrics(self) -> None:
+        """What a figure shows is computed for all of its rows."""
+        for (_, item), rows in self.items.items():
+            gallery = item == "gallery"
+            shown = self.config.gallery.metrics if gallery else self.config.figures.metrics(item)
+            for name in {evaluation.metrics for evaluation in rows}:
+                if missing := set(shown) - set(self.config.metrics.sets[name]):
+                    raise UserError(
+                        f"{item} shows {', '.join(sorted(missing))}, which metrics.sets.{name} "
+                        "lacks: add it there, or change what is shown (`figures`, `gallery`)"
+                    )
 
     def _item(self, wildcards: Any, item: str) -> list[Evaluation]:
         scope, item = wildcards.scope, item.format(**dict(wildcards.items()))

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, TypeAdapter, ValidationError, model_validator
 
 from boldvision.config.dataset import S3, Design, Miniature, Subject
+from boldvision.config.figures import Figures
 from boldvision.config.runs import (
     BrainModule,
     DynadiffRun,
@@ -46,6 +47,7 @@ __all__ = [
     "Costs",
     "Design",
     "DynadiffRun",
+    "Figures",
     "Fmriprep",
     "FmriprepJob",
     "Gallery",
@@ -148,9 +150,7 @@ class Config(Section):
     runs_table: str = Field("config/runs.tsv", description="what each table and figure needs")
     scope: str = Field(description="scope of `all` and of single tables and figures")
     scopes: dict[str, Scope]
-    figures: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, description="what single figures show: shifts, trials, metrics"
-    )
+    figures: Figures
     gallery: Gallery
     blur_faces: bool = Field(
         True, description="blur faces in every reconstruction that a figure or the gallery shows"

@@ -39,6 +39,7 @@ def test_default_is_valid(values):
     ("path", "named"),
     [
         (["sed"], "sed"),
+        (["figures", "figure_5", "metric"], "figures.figure_5.metric"),
         (["s3", "bukket"], "s3.bukket"),
         (["subjects", "subj01", "voxel"], "subjects.subj01.voxel"),
         (["runs", "dynadiff", "training", "stepz"], "training.stepz"),

@@ -124,6 +124,23 @@ def test_wrong_line_of_the_runs_table_is_named(values, tmp_path, column, value, 
         Plan(load_config(values))
 
 
+def test_a_metric_that_is_shown_must_be_computed(values):
+    values["metrics"]["sets"]["curve"].remove("ssim")
+    with pytest.raises(UserError, match=r"figure_5 shows ssim, which metrics\.sets\.curve lacks"):
+        Plan(load_config(values))
+    values["figures"]["figure_5"]["metrics"].remove("ssim")
+    Plan(load_config(values))
+    values["metrics"]["sets"]["all"].remove("pixcorr")
+    with pytest.raises(UserError, match=r"figure_3 shows pixcorr, which metrics\.sets\.all lacks"):
+        Plan(load_config(values))
+
+
+def test_a_misspelt_item_is_named(values):
+    values["scopes"]["demo"]["items"].append("figure_55")
+    with pytest.raises(UserError, match=r"scopes\.demo\.items: no line of .* is for figure_55"):
+        Plan(load_config(values))
+
+
 def test_wrong_runs_table_is_named(values, tmp_path):
     values["runs_table"] = str(tmp_path / "runs.tsv")
     with pytest.raises(UserError, match=r"runs\.tsv: no such file"):

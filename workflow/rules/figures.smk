@@ -18,7 +18,7 @@ rule make_figure_3:
         "../../envs/report.yaml"
     params:
         **DATA,
-        **CONFIG.figures["figure_3"],
+        **CONFIG.figures.figure_3.model_dump(),
         rows=PLAN.rows("figure_3"),
         blur_faces=CONFIG.blur_faces,
         code=REPORT_CODE,
@@ -44,7 +44,7 @@ rule make_figure_6:
         "../../envs/report.yaml"
     params:
         **DATA,
-        **CONFIG.figures["figure_6"],
+        **CONFIG.figures.figure_6.model_dump(),
         rows=PLAN.rows("figure_6"),
         windows=WINDOWS,
         code=REPORT_CODE,
@@ -74,7 +74,7 @@ rule make_figure_7_8:
         "../../envs/report.yaml"
     params:
         **DATA,
-        **CONFIG.figures["figure_7_8"],
+        **CONFIG.figures.figure_7_8.model_dump(),
         rows=PLAN.rows("figure_{number}"),
         blur_faces=CONFIG.blur_faces,
         code=REPORT_CODE,
@@ -100,7 +100,7 @@ rule make_figure_9:
         "../../envs/report.yaml"
     params:
         **DATA,
-        **CONFIG.figures["figure_9"],
+        **CONFIG.figures.figure_9.model_dump(),
         rows=PLAN.rows("figure_9"),
         all_sessions=lambda wildcards: CONFIG.subjects[
             PLAN.first_subject(wildcards)

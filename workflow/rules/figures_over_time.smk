@@ -26,7 +26,7 @@ rule make_figure_4:
         "../../envs/report.yaml"
     params:
         **DATA,
-        **CONFIG.figures["figure_4"],
+        **CONFIG.figures.figure_4.model_dump(),
         rows=PLAN.rows("figure_4{variant}"),
         split=PLAN.split("figure_4{variant}"),
         windows=WINDOWS,
@@ -54,7 +54,7 @@ rule make_figure_5:
         "../../envs/report.yaml"
     params:
         **DATA,
-        **CONFIG.figures["figure_5"],
+        **CONFIG.figures.figure_5.model_dump(),
         rows=PLAN.rows("figure_5{variant}"),
         split=PLAN.split("figure_5{variant}"),
         windows=WINDOWS,
@@ -84,7 +84,7 @@ rule make_leakage:
         "../../envs/report.yaml"
     params:
         **DATA,
-        **CONFIG.figures["leakage"],
+        **CONFIG.figures.leakage.model_dump(),
         rows=PLAN.rows("leakage"),
         windows=WINDOWS,
         samples=CONFIG.metrics.bootstrap,
@@ -112,7 +112,7 @@ rule make_temporal_generalization:
         "../../envs/report.yaml"
     params:
         **DATA,
-        **CONFIG.figures["temporal_generalization"],
+        **CONFIG.figures.temporal_generalization.model_dump(),
         rows=PLAN.rows("temporal_generalization{variant}"),
         split=PLAN.split("temporal_generalization{variant}"),
         windows=WINDOWS,
