@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from shlex import quote
 from typing import Any
 
 from pydantic import BaseModel
@@ -212,7 +213,7 @@ class Jobs:
             return ""
         s3 = self.config.s3
         return (
-            f"python -m boldvision serve {s3.serve} --bucket {s3.bucket}"
+            f"python -m boldvision serve {quote(s3.serve)} --bucket {quote(s3.bucket)}"
             f" --prefix {' '.join(prefixes)} --"
         )
 

@@ -18,7 +18,7 @@ rule download_generator:
         revision=lambda wildcards: JOBS.fetched_generators[wildcards.folder].revision,
     shell:
         "python -m boldvision generator --repository {params.repository:q}"
-        " --revision {params.revision:q} --out {output} &> {log}"
+        " --revision {params.revision:q} --out {output:q} &> {log}"
 
 
 rule encode_latents:
