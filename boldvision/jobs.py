@@ -209,9 +209,9 @@ class Jobs:
 
         The simulated bucket is served on loopback around the command.
         """
-        if self.config.s3.serve is None:
-            return ""
         s3 = self.config.s3
+        if s3.serve is None:
+            return ""
         return (
             f"python -m boldvision serve {quote(s3.serve)} --bucket {quote(s3.bucket)}"
             f" --prefix {' '.join(prefixes)} --"
