@@ -36,6 +36,14 @@ def test_edit_changes_and_revert_restores(root):
     assert fingerprint("boldvision.signal", root=root) == before
 
 
+def test_data_of_a_package_count(root):
+    table = root / "boldvision" / "signal" / "table.csv"
+    table.write_text("value\n0.34\n")
+    before = fingerprint("boldvision.signal", root=root)
+    table.write_text("value\n0.35\n")
+    assert fingerprint("boldvision.signal", root=root) != before
+
+
 def test_rename_changes(root):
     before = fingerprint("boldvision.signal", root=root)
     package = root / "boldvision" / "signal"
