@@ -1,12 +1,14 @@
 """When library code has changed: a digest of its sources.
 
 A rule with ``params: code=fingerprint(...)`` runs again after an edit of the code it uses, and not
-after a checkout that only touches files.
+after a checkout that only touches files, nor after an edit of comments, docstrings or layout.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
+from functools import cache
 from pathlib import Path
 
 from boldvision.errors import UserError
@@ -37,10 +39,26 @@ def fingerprint(*modules: str, root: Path = ROOT) -> str:
     """
     files = {file for module in modules for file in _sources(module, root)}
     lines = [
-        f"{hashlib.sha256(file.read_bytes()).hexdigest()} {file.relative_to(root).as_posix()}"
+        f"{_digest(file.suffix, file.read_bytes())} {file.relative_to(root).as_posix()}"
         for file in sorted(files)
     ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+@cache
+def _digest(suffix: str, content: bytes) -> str:
+    if suffix == ".py":
+        content = ast.dump(_Statements().visit(ast.parse(content))).encode()
+    return hashlib.sha256(content).hexdigest()
+
+
+class _Statements(ast.NodeTransformer):
+    """Drops every string that stands alone: docstrings of modules, functions and constants."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        value = node.value
+        prose = isinstance(value, ast.Constant) and isinstance(value.value, str)
+        return None if prose else node
 
 
 def _sources(module: str, root: Path) -> list[Path]:

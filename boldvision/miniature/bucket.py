@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import nibabel as nib
 import numpy as np
+from PIL import Image
 from scipy.io import savemat
 
 from boldvision import config
@@ -106,12 +107,15 @@ def write_bucket(simulation: Simulation, out: Path) -> None:
 
 
 def write_experiment(simulation: Simulation, root: Path) -> None:
-    """Design file, stimuli and the table of stimuli."""
+    """Design file, stimuli, the shared ones as PNGs too, and the table of stimuli."""
     path = _path(root, keys.expdesign())
     savemat(path, simulation.fields, appendmat=False)
     _blank_mat_date(path)
     with h5py.File(_path(root, keys.stimuli()), "w", track_order=False) as file:
         file.create_dataset("imgBrick", data=simulation.images, track_times=False)
+    for number, image_id in enumerate(simulation.fields["sharedix"].ravel().tolist(), start=1):
+        image = Image.fromarray(simulation.images[image_id - 1])
+        image.save(_path(root, keys.shared_image(number, image_id)))
     table = behaviour.stimulus_table(simulation.fields, len(simulation.images))
     table.to_csv(_path(root, keys.stim_info()))
 

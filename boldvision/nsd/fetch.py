@@ -7,6 +7,7 @@ is resumed after an interruption, checked, and recorded in a ledger.
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -82,11 +83,20 @@ def fetch_images(settings: Settings, args: argparse.Namespace) -> list[Entry]:
     experiment = read_experiment_design(args.root / keys.expdesign(), settings.design)
     image_id = np.unique(image_sequence(experiment, subject.number, subject.sessions))
     out = args.root / "images" / f"{args.subject}.h5"
+    folder = _partial(args.root / "images" / args.subject)
+    shared = _shared_images(settings, experiment.shared_image_ids, image_id)
+    known = {shared_id: folder / Path(key).name for shared_id, key in shared.items()}
+    entries = _files(settings, {key: known[shared_id] for shared_id, key in shared.items()})
     if settings.raw is None:
-        return stimuli.fetch_images(_bucket(settings), image_id, settings.design, out)
-    source = raw_file(settings.raw, keys.stimuli())
-    stimuli.copy_images(source, image_id, settings.design, out)
-    return [Entry(f"{keys.stimuli()}#{args.subject}", out.stat().st_size, "", "", sha256(out))]
+        bucket = _bucket(settings)
+        entries += stimuli.fetch_images(bucket, image_id, settings.design, out, known)
+    else:
+        source = raw_file(settings.raw, keys.stimuli())
+        stimuli.copy_images(source, image_id, settings.design, out, known)
+        key = f"{keys.stimuli()}#{args.subject}"
+        entries.append(Entry(key, out.stat().st_size, "", "", sha256(out)))
+    shutil.rmtree(folder, ignore_errors=True)
+    return entries
 
 
 def fetch_rawdata(settings: Settings, args: argparse.Namespace) -> list[Entry]:
@@ -188,6 +198,21 @@ def _listed(settings: Settings, folder: str, below: bool = True) -> list[str]:
     raw = Path(settings.raw).expanduser()
     found = (raw / folder).glob("**/*" if below else "*")
     return [path.relative_to(raw).as_posix() for path in found if path.is_file()]
+
+
+def _shared_images(settings: Settings, shared_ids: np.ndarray, seen: np.ndarray) -> dict[int, str]:
+    """Keys of the first, the middle and the last image that is shared and seen, by image_id.
+
+    An existing copy of the bucket often lacks these files: then nothing is compared.
+    """
+    numbers = (np.flatnonzero(np.isin(shared_ids, seen)) + 1).tolist()
+    chosen = {numbers[i] for i in (0, len(numbers) // 2, -1)}
+    wanted = {int(shared_ids[n - 1]): keys.shared_image(n, shared_ids[n - 1]) for n in chosen}
+    if settings.raw is not None:
+        raw = Path(settings.raw).expanduser()
+        wanted = {image_id: key for image_id, key in wanted.items() if (raw / key).is_file()}
+    print(f"{len(wanted)} shared images to compare with the stimulus file", flush=True)
+    return wanted
 
 
 def _within(folder: Path, wanted: list[str]) -> dict[str, Path]:

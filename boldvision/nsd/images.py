@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -71,8 +71,13 @@ class ImageStack:
         return np.asarray(self._images[rows])
 
 
-def write_images(path: str | Path, image_id: np.ndarray, slabs: Iterable[np.ndarray]) -> None:
-    """Write a stack of images.
+def write_images(
+    path: str | Path,
+    image_id: np.ndarray,
+    slabs: Iterable[np.ndarray],
+    known: Mapping[int, Path],
+) -> None:
+    """Write a stack of images, which appears when it agrees with what is known of it.
 
     Parameters
     ----------
@@ -82,9 +87,13 @@ def write_images(path: str | Path, image_id: np.ndarray, slabs: Iterable[np.ndar
         int64 [N], increasing, 1-based.
     slabs
         Consecutive groups of the images, each uint8 [n, px, px, 3].
+    known
+        Files of some of the images, by image_id, in a format without loss.
 
     Raises
     ------
+    UserError
+        A known image has other pixels in the stack.
     ValueError
         The ids do not increase, or the slabs do not hold N images.
     """
@@ -103,3 +112,20 @@ def write_images(path: str | Path, image_id: np.ndarray, slabs: Iterable[np.ndar
                 written += len(slab)
         if written != len(image_id):
             raise ValueError(f"{written} images for {len(image_id)} ids")
+        stack = ImageStack(part)
+        for known_id, file in known.items():
+            _require_equal(stack[known_id], known_id, file)
+
+
+def _require_equal(pixels: np.ndarray, image_id: int, file: Path) -> None:
+    from PIL import Image
+
+    with Image.open(file) as image:
+        expected = np.asarray(image.convert("RGB"))
+    if not np.array_equal(pixels, expected):
+        raise UserError(
+            f"{file.name}: expected the pixels of image_id {image_id} of the stimulus file, found "
+            f"others ({expected.shape} beside {pixels.shape}); image_id is 1-based and row "
+            "image_id - 1 of imgBrick. Fetch both files anew, or correct `design` in the "
+            "configuration"
+        )

@@ -24,6 +24,11 @@ def stimuli() -> str:
     return "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
 
 
+def shared_image(number: int, image_id: int) -> str:
+    """PNG of an image that every subject saw: the `number`-th (1-based) of the shared images."""
+    return f"nsddata_stimuli/stimuli/nsd/shared1000/shared{number:04d}_nsd{image_id:05d}.png"
+
+
 def roi(subject: str, name: str = "nsdgeneral") -> str:
     """Volume of a region of interest: -1 outside cortex, 0 unlabelled, > 0 the region."""
     return f"nsddata/ppdata/{subject}/{SPACE}/roi/{name}.nii.gz"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -76,7 +76,9 @@ class RemoteFile(io.RawIOBase):
         return len(data)
 
 
-def fetch_images(bucket: Bucket, image_id: np.ndarray, design: Design, out: Path) -> list[Entry]:
+def fetch_images(
+    bucket: Bucket, image_id: np.ndarray, design: Design, out: Path, known: Mapping[int, Path]
+) -> list[Entry]:
     """Fetch images into a stack; rows an earlier, interrupted call fetched are kept.
 
     Parameters
@@ -89,6 +91,8 @@ def fetch_images(bucket: Bucket, image_id: np.ndarray, design: Design, out: Path
         Size of the stimulus file.
     out
         The stack, see `boldvision.nsd.images`; ``<out>.partial/`` holds what is not complete.
+    known
+        Files of some of the images, by image_id, with which the stack must agree.
 
     Raises
     ------
@@ -101,7 +105,7 @@ def fetch_images(bucket: Bucket, image_id: np.ndarray, design: Design, out: Path
     if offset is None:
         whole = partial / Path(remote.key).name
         [entry] = download(bucket, {remote.key: whole})
-        copy_images(whole, image_id, design, out)
+        copy_images(whole, image_id, design, out, known)
     else:
         wanted = hashlib.sha256(f"{remote.etag} {offset} {design.image_px}".encode())
         wanted.update(np.ascontiguousarray(image_id, np.int64).tobytes())
@@ -110,14 +114,16 @@ def fetch_images(bucket: Bucket, image_id: np.ndarray, design: Design, out: Path
         shape = (len(image_id), design.image_px, design.image_px, 3)
         complete = np.memmap(pixels, np.uint8, "r", shape=shape)
         with mind_full_disk(out.parent, complete.nbytes):
-            write_images(out, image_id, _slabs(complete))
+            write_images(out, image_id, _slabs(complete), known)
         key = f"{remote.key}#{out.stem}"
         entry = Entry(key, complete.nbytes, remote.etag, remote.last_modified, sha256(out))
     shutil.rmtree(partial)
     return [entry]
 
 
-def copy_images(source: Path, image_id: np.ndarray, design: Design, out: Path) -> None:
+def copy_images(
+    source: Path, image_id: np.ndarray, design: Design, out: Path, known: Mapping[int, Path]
+) -> None:
     """Copy images from a stimulus file on disk into a stack.
 
     Parameters
@@ -130,16 +136,18 @@ def copy_images(source: Path, image_id: np.ndarray, design: Design, out: Path) -
         Size of the stimulus file.
     out
         The stack.
+    known
+        Files of some of the images, by image_id, with which the stack must agree.
 
     Raises
     ------
     UserError
-        The stimulus file is not as described by `design`.
+        The stimulus file is not as described by `design` or by what is known of its images.
     """
     with _open(source, str(source)) as file:
         stored = _dataset(file, str(source), design)
         slabs = (stored[image_id[i : i + SLAB] - 1] for i in range(0, len(image_id), SLAB))
-        write_images(out, image_id, slabs)
+        write_images(out, image_id, slabs, known)
 
 
 def _slabs(images: np.ndarray) -> Iterator[np.ndarray]:

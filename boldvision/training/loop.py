@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from boldvision import config
 from boldvision.seeds import derive
-from boldvision.training.checkpoint import Checkpoint
+from boldvision.training.checkpoint import Checkpoint, Progress
 from boldvision.training.device import best_device
 from boldvision.training.schedule import learning_rate, micro_batches
 
@@ -59,7 +59,7 @@ def optimize(
     Returns
     -------
     dict
-        Loss curve and throughput, for ``training.json``.
+        Loss curve, and the throughput since the last resumption, for ``training.json``.
     """
     optimizer = torch.optim.AdamW(
         [parameter for parameter in model.parameters() if parameter.requires_grad],
@@ -67,9 +67,10 @@ def optimize(
     )  # fmt: skip
     model, optimizer = accelerator.prepare(model.train(), optimizer)
     checkpoint = Checkpoint(checkpoints, accelerator, model, optimizer)
-    first = logged = checkpoint.load()
-    losses: list[dict[str, float]] = []
-    total, started = torch.zeros((), device=accelerator.device), time.monotonic()
+    progress = checkpoint.load()
+    first, losses = progress.step, progress.losses
+    unlogged = torch.tensor(progress.unlogged, device=accelerator.device)
+    started = time.monotonic()
     with _StopOnTerm() as stop:
         bar = tqdm(
             range(first, settings.steps), initial=first, total=settings.steps, unit="step",
@@ -82,16 +83,17 @@ def optimize(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             torch.manual_seed(derive(seed, "dropout", step, accelerator.process_index))
-            total += _update(model, optimizer, objective, accelerator, settings, step)
+            unlogged += _update(model, optimizer, objective, accelerator, settings, step)
             done = step + 1
             if done % settings.log_every == 0:
-                value = accelerator.reduce(total, "mean").item() / (done - logged)
+                value = accelerator.reduce(unlogged, "mean").item() / settings.log_every
                 losses.append({"step": done, "loss": value})
                 bar.set_postfix(loss=f"{value:.4f}")
-                total, logged = torch.zeros_like(total), done
+                unlogged.zero_()
             stopping = stop.requested(accelerator)
             if stopping or done % settings.checkpoint_every == 0:
-                checkpoint.save(done)
+                mean = accelerator.reduce(unlogged, "mean").item()
+                checkpoint.save(Progress(done, losses, mean))
             if stopping:
                 sys.exit(INTERRUPTED)
     seconds = time.monotonic() - started

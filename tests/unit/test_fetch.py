@@ -3,6 +3,7 @@
 import errno
 import gzip
 import hashlib
+import io
 import json
 import os
 import random
@@ -22,6 +23,7 @@ import numpy as np
 import pytest
 import scipy.io
 from botocore.config import Config
+from PIL import Image
 
 from boldvision.config import S3, Design
 from boldvision.errors import UserError
@@ -73,7 +75,15 @@ def folder(tmp_path_factory) -> Path:
     write_experiment(folder / keys.expdesign())
     with h5py.File(folder / keys.stimuli(), "w") as file:
         file["imgBrick"] = pixels()
+    for number, image_id in enumerate(shared_ids(folder), start=1):
+        path = folder / keys.shared_image(number, image_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels()[image_id - 1]).save(path)
     return folder
+
+
+def shared_ids(folder: Path) -> list[int]:
+    return scipy.io.loadmat(folder / keys.expdesign())["sharedix"].ravel().tolist()
 
 
 @pytest.fixture(scope="module")
@@ -378,12 +388,16 @@ def test_an_existing_copy_is_linked(folder, tmp_path):
     assert sorted(folder.rglob("*")) == before
 
 
-def test_an_existing_copy_that_is_the_root_itself(folder, tmp_path):
+@pytest.mark.parametrize("behind", [False, True], ids=["itself", "behind a symbolic link"])
+def test_an_existing_copy_that_is_the_root(behind, folder, tmp_path):
+    root = tmp_path / "root"
     for key in (keys.expdesign(), keys.stim_info()):
-        (tmp_path / key).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / key).write_bytes((folder / key).read_bytes())
-    run("experiment", tmp_path, None, raw=str(tmp_path))
-    assert not (tmp_path / keys.expdesign()).is_symlink()
+        (root / key).parent.mkdir(parents=True, exist_ok=True)
+        (root / key).write_bytes((folder / key).read_bytes())
+    (tmp_path / "link").symlink_to(root)
+    run("experiment", root, None, raw=str(tmp_path / "link" if behind else root))
+    assert not (root / keys.expdesign()).is_symlink()
+    assert (root / keys.expdesign()).read_bytes() == (folder / keys.expdesign()).read_bytes()
 
 
 def test_an_existing_copy_that_lacks_a_file(folder, tmp_path):
@@ -411,7 +425,10 @@ def test_images_by_ranges(relay, folder, root, monkeypatch):
     check_stack(root / "images" / "subj01.h5", folder)
     assert relay.sent < 0.8 * (folder / keys.stimuli()).stat().st_size
     assert os.listdir(root / "images") == ["subj01.h5"]
-    [[key, size, etag, _, _]] = ledger(root / "images.tsv")
+    [key, size, etag, _, _], *shared = ledger(root / "images.tsv")
+    numbers_and_ids = list(enumerate(shared_ids(folder), start=1))
+    compared = [keys.shared_image(*numbers_and_ids[i]) for i in (0, 5, 9)]
+    assert [line[0] for line in shared] == compared
     assert (key, int(size)) == (f"{keys.stimuli()}#subj01", 250 * 192)
     assert etag == hashlib.md5((folder / keys.stimuli()).read_bytes()).hexdigest()
 
@@ -446,6 +463,24 @@ def test_images_resume(address, folder, root, monkeypatch):
     check_stack(root / "images" / "subj01.h5", folder)
 
 
+def test_images_of_another_list_are_not_patched_together(address, tmp_path, monkeypatch):
+    bucket, out = s3.Bucket(S3(endpoint=address)), tmp_path / "subj01.h5"
+
+    def stop(*args):
+        raise UserError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stimuli, "write_images", stop)
+        with pytest.raises(UserError, match="no room"):
+            stimuli.fetch_images(bucket, np.arange(1, 9), DESIGN, out, {})
+    [left] = (tmp_path / "subj01.h5.partial").iterdir()
+    assert left.stat().st_size == 8 * 192
+    other = np.arange(3, 11)
+    stimuli.fetch_images(bucket, other, DESIGN, out, {})
+    np.testing.assert_array_equal(ImageStack(out).read(other), pixels()[other - 1])
+    assert os.listdir(tmp_path) == ["subj01.h5"]
+
+
 @pytest.mark.parametrize(
     ("file_options", "options"),
     [
@@ -468,6 +503,30 @@ def test_images_of_another_shape(address, folder, root):
     for source in ({}, {"raw": str(folder)}):
         with pytest.raises(UserError, match=r"expected dataset imgBrick uint8 \(1930, 9, 9, 3\)"):
             run("images", root, address, design=design, **source)
+
+
+def test_a_shared_image_with_other_pixels(address, folder, root, put):
+    image_id = shared_ids(folder)[0]
+    key = keys.shared_image(1, image_id)
+    neighbour = io.BytesIO()
+    Image.fromarray(pixels()[image_id]).save(neighbour, "png")  # as if image_id were 0-based
+    put(key, neighbour.getvalue())
+    with pytest.raises(UserError, match=rf"{Path(key).name}: expected the pixels of image_id"):
+        run("images", root, address)
+    assert not (root / "images" / "subj01.h5").exists()
+
+
+def test_an_existing_copy_without_shared_images(folder, root, tmp_path, capfd):
+    copy = tmp_path / "copy"
+    for key in (keys.stimuli(), keys.shared_image(10, shared_ids(folder)[9])):
+        (copy / key).parent.mkdir(parents=True, exist_ok=True)
+        (copy / key).symlink_to(folder / key)
+    run("images", root, None, raw=str(copy))
+    assert "1 shared images to compare" in capfd.readouterr().out
+    (copy / keys.shared_image(10, shared_ids(folder)[9])).unlink()
+    run("images", root, None, raw=str(copy))
+    assert "0 shared images to compare" in capfd.readouterr().out
+    check_stack(root / "images" / "subj01.h5", folder)
 
 
 def test_read_plan():

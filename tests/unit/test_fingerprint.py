@@ -36,6 +36,19 @@ def test_edit_changes_and_revert_restores(root):
     assert fingerprint("boldvision.signal", root=root) == before
 
 
+def test_prose_and_layout_do_not_count(root):
+    file = root / "boldvision" / "signal" / "clean.py"
+    file.write_text("def drift(n):\n    return n + 1\n\nTR_S = 4 / 3\n")
+    before = fingerprint("boldvision.signal", root=root)
+    file.write_text(
+        '"""Clean."""\ndef drift(\n    n,\n):\n    """Drift."""\n    return n + 1  # one\n'
+        'TR_S = 4 / 3\n"""Seconds."""\n'
+    )
+    assert fingerprint("boldvision.signal", root=root) == before
+    file.write_text('def drift(n):\n    return n + 1\n\nTR_S = "4 / 3"\n')
+    assert fingerprint("boldvision.signal", root=root) != before
+
+
 def test_data_of_a_package_count(root):
     table = root / "boldvision" / "signal" / "table.csv"
     table.write_text("value\n0.34\n")

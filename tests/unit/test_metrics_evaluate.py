@@ -37,7 +37,7 @@ def study(tmp_path):
     small = rng.integers(0, 256, (12, 6, 6, 3), dtype=np.uint8)
     stimuli = np.stack([np.asarray(Image.fromarray(s).resize((48, 48))) for s in small])
     image_id = 3 * np.arange(12) + 1
-    write_images(tmp_path / "images.h5", image_id, [stimuli])
+    write_images(tmp_path / "images.h5", image_id, [stimuli], {})
     order = rng.permutation(10)
     write_window(tmp_path / "made", "main", stimuli[order], image_id[order])
     noise = rng.integers(0, 256, (20, 48, 48, 3), dtype=np.uint8)

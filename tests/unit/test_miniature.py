@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import scipy.io
 from decoder_data import REPOSITORY
+from PIL import Image
 from scipy.stats import gamma
 
 from boldvision.config import TR_S, Design, Miniature, Subject
@@ -247,6 +248,14 @@ def test_stimulus_table_names_the_trials_of_an_image(bucket, simulation):
         assert shown == (1 + np.flatnonzero(order == image)).tolist()
     assert table.filter(like="subject1_rep").to_numpy().max() == 750
     assert (table["subject1"] == 0).sum() == DESIGN.images - 250
+
+
+def test_shared_images_are_pngs_too(bucket, simulation):
+    shared = simulation.fields["sharedix"].ravel()
+    for number in (1, 50):
+        with Image.open(bucket / keys.shared_image(number, shared[number - 1])) as image:
+            assert np.array_equal(image, simulation.images[shared[number - 1] - 1])
+    assert len(list((bucket / keys.shared_image(1, shared[0])).parent.iterdir())) == 50
 
 
 def test_the_same_settings_give_the_same_bytes(bucket, tmp_path):

@@ -203,7 +203,7 @@ def test_real_region():
 @pytest.fixture
 def stack(tmp_path) -> Path:
     images = np.arange(3 * 48, dtype=np.uint8).reshape(3, 4, 4, 3)
-    write_images(tmp_path / "s.h5", np.array([5, 7, 20]), iter([images[:2], images[2:]]))
+    write_images(tmp_path / "s.h5", np.array([5, 7, 20]), iter([images[:2], images[2:]]), {})
     return tmp_path / "s.h5"
 
 
@@ -221,7 +221,7 @@ def test_images_by_id_in_any_order(stack):
 
 
 def test_stack_is_reproducible_byte_by_byte(stack, tmp_path):
-    write_images(tmp_path / "again.h5", ImageStack(stack).image_id, [ImageStack(stack)._images])
+    write_images(tmp_path / "again.h5", ImageStack(stack).image_id, [ImageStack(stack)._images], {})
     first, second = (
         hashlib.sha256(path.read_bytes()).digest() for path in (stack, tmp_path / "again.h5")
     )
@@ -231,9 +231,9 @@ def test_stack_is_reproducible_byte_by_byte(stack, tmp_path):
 def test_stack_faults(tmp_path):
     path = tmp_path / "x.h5"
     with pytest.raises(ValueError, match="increase"):
-        write_images(path, np.array([2, 1]), [np.zeros((2, 4, 4, 3), np.uint8)])
+        write_images(path, np.array([2, 1]), [np.zeros((2, 4, 4, 3), np.uint8)], {})
     with pytest.raises(ValueError, match="1 images for 2"):
-        write_images(path, np.array([1, 2]), [np.zeros((1, 4, 4, 3), np.uint8)])
+        write_images(path, np.array([1, 2]), [np.zeros((1, 4, 4, 3), np.uint8)], {})
     assert not list(tmp_path.iterdir())
     with h5py.File(path, "w") as file:
         file["image_id"], file["images"] = [1], np.zeros((1, 4, 4, 3))

@@ -29,6 +29,9 @@ from boldvision.training.schedule import ShuffledBatches, learning_rate, micro_b
 LONG = 30
 """Steps of a run that is stopped on the way."""
 
+LOG_EVERY = 5
+"""Not a multiple of the steps between checkpoints: a resumed run is in the middle of a line."""
+
 
 pytestmark = pytest.mark.usefixtures("no_gpu")
 
@@ -54,10 +57,16 @@ def largest_difference(a, b):
 
 @pytest.fixture(scope="module")
 def undisturbed(generator, data, folder):
-    """Bytes of the model of a run that nobody stopped."""
-    train(generator, data, folder / "undisturbed", steps=LONG)
+    """Bytes of the model and loss curve of a run that nobody stopped."""
+    train(generator, data, folder / "undisturbed", steps=LONG, log_every=LOG_EVERY)
     assert not (folder / "undisturbed.checkpoint").exists()
-    return (folder / "undisturbed" / "model.safetensors").read_bytes()
+    return result(folder / "undisturbed")
+
+
+def result(out):
+    losses = json.loads((out / "training.json").read_text())["losses"]
+    assert [line["step"] for line in losses] == list(range(LOG_EVERY, LONG + 1, LOG_EVERY))
+    return (out / "model.safetensors").read_bytes(), losses
 
 
 @pytest.fixture(scope="module")
@@ -114,22 +123,24 @@ def test_a_batch_that_cannot_be_shared_is_refused():
 
 def test_a_killed_run_resumes_to_the_same_bytes(generator, data, folder, undisturbed):
     out = folder / "killed"
-    command = train_arguments(generator, data, out, steps=LONG)
+    settings = {"steps": LONG, "log_every": LOG_EVERY}
+    command = train_arguments(generator, data, out, **settings)
     process = start(command, stderr=subprocess.DEVNULL)
     checkpoint = folder / "killed.checkpoint"
     kill_when(lambda: list(checkpoint.glob("*/state.pt")), process)
     assert not out.exists()
-    train(generator, data, out, steps=LONG)
+    train(generator, data, out, **settings)
     resumed_at = json.loads((out / "training.json").read_text())["resumed_at"]
     assert 0 < resumed_at < LONG
     assert resumed_at % 2 == 0
-    assert (out / "model.safetensors").read_bytes() == undisturbed
+    assert result(out) == undisturbed
     assert not checkpoint.exists()
 
 
 def test_sigterm_saves_and_the_run_resumes_to_the_same_bytes(generator, data, folder, undisturbed):
     out = folder / "terminated"
-    command = train_arguments(generator, data, out, steps=LONG, checkpoint_every=1000)
+    settings = {"steps": LONG, "log_every": LOG_EVERY, "checkpoint_every": 1000}
+    command = train_arguments(generator, data, out, **settings)
     process = start(command, stderr=subprocess.PIPE)
     said = b""
     while f"0/{LONG}".encode() not in said:  # the bar: the first step begins
@@ -140,9 +151,9 @@ def test_sigterm_saves_and_the_run_resumes_to_the_same_bytes(generator, data, fo
     assert process.wait() == INTERRUPTED, said.decode()
     assert b"Traceback" not in said
     assert not out.exists()
-    train(generator, data, out, steps=LONG, checkpoint_every=1000)
+    train(generator, data, out, **settings)
     assert 0 < json.loads((out / "training.json").read_text())["resumed_at"] < LONG
-    assert (out / "model.safetensors").read_bytes() == undisturbed
+    assert result(out) == undisturbed
 
 
 def test_data_are_told_apart_by_their_trials_and_the_sessions_that_are_used(tmp_path):
