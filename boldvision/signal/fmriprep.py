@@ -147,13 +147,18 @@ def run_fmriprep(task: Task, preprocessing: Fmriprep, job: FmriprepJob) -> None:
     Raises
     ------
     UserError
-        The licence, a program or the image is missing, or fMRIPrep fails.
+        The licence, a program or the image is missing, the interrupted run was one of another
+        version, or fMRIPrep fails.
     """
     require_licence(Path(job.licence))
     require_container(preprocessing, job)
     partial = task.out.with_name(f"{task.out.name}.partial")
+    if not partial.exists():
+        shutil.rmtree(task.work, ignore_errors=True)  # of a run that was given up
     for folder in (partial, task.work):
         folder.mkdir(parents=True, exist_ok=True)
+    version = partial / "fmriprep_version.txt"
+    _require_version(version, preprocessing.version)
     # FreeSurfer's marks of a run that was killed; it would refuse to go on.
     for mark in partial.glob("sourcedata/freesurfer/*/scripts/IsRunning*"):
         mark.unlink()
@@ -165,8 +170,20 @@ def run_fmriprep(task: Task, preprocessing: Fmriprep, job: FmriprepJob) -> None:
             f"fMRIPrep ended with code {code} and is not complete; its reports are in {partial}. "
             f"Run again to go on from {task.work}"
         )
+    version.unlink()
     replace_folder(partial, task.out)
     shutil.rmtree(task.work, ignore_errors=True)
+
+
+def _require_version(file: Path, version: str) -> None:
+    """Make sure that an interrupted run goes on with the version that began it."""
+    begun = file.read_text() if file.exists() else version
+    if begun != version:
+        raise UserError(
+            f"{file.parent}: the unfinished output of fMRIPrep {begun}, while `version` is "
+            f"{version}; remove that folder to begin anew, or set `version` back"
+        )
+    file.write_text(version)
 
 
 def main(argv: list[str]) -> None:

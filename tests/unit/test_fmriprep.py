@@ -119,11 +119,14 @@ def path_of(tmp_path, monkeypatch):
     return tmp_path / "bin"
 
 
-def stage(task, tmp_path, **settings):
+def stage(task, tmp_path, version=SETTINGS.version, **settings):
     fmriprep.main(
         [
             *("--bids", str(task.bids), "--participant", "01", "--out", str(tmp_path / "done")),
-            *("--settings", json.dumps({"preprocessing": {"kind": "fmriprep"}})),
+            *(
+                "--settings",
+                json.dumps({"preprocessing": {"kind": "fmriprep", "version": version}}),
+            ),
             *("--job", job(tmp_path, work=str(task.work), **settings).model_dump_json()),
             *("--threads", "8", "--mem-mb", "32000"),
         ]
@@ -162,6 +165,23 @@ def test_an_interrupted_run_is_taken_up_again(task, tmp_path, path_of):
     assert (tmp_path / "done" / "begun").exists()
     assert not partial.exists()
     assert not task.work.exists()
+
+
+def test_an_interrupted_run_of_another_version_is_not_mixed_in(task, tmp_path, path_of):
+    program(path_of, "docker", "exit 0")
+    program(path_of, "fmriprep-docker", 'touch "$2/begun"; exit 1')
+    with pytest.raises(UserError, match="Run again to go on"):
+        stage(task, tmp_path)
+    with pytest.raises(UserError, match=r"done.partial: .* of fMRIPrep 23\.2\.0, .* is 24\.0\.0"):
+        stage(task, tmp_path, version="24.0.0")
+    assert (tmp_path / "done.partial" / "begun").exists()
+    (task.work / "of the other version").touch()
+    shutil.rmtree(tmp_path / "done.partial")
+    program(
+        path_of, "fmriprep-docker", f'! ls "{task.work}/of the other version" && mkdir "$2/sub-01"'
+    )
+    stage(task, tmp_path, version="24.0.0")
+    assert os.listdir(tmp_path / "done") == ["sub-01"]
 
 
 def test_success_without_output_is_a_failure(task, tmp_path, path_of):
