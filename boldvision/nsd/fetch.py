@@ -211,7 +211,7 @@ def _shared_images(settings: Settings, shared_ids: np.ndarray, seen: np.ndarray)
     if settings.raw is not None:
         raw = Path(settings.raw).expanduser()
         wanted = {image_id: key for image_id, key in wanted.items() if (raw / key).is_file()}
-    print(f"{len(wanted)} shared images to compare with the stimulus file", flush=True)
+    print(f"shared images to compare with the stimulus file: {len(wanted)}", flush=True)
     return wanted
 
 

@@ -522,10 +522,10 @@ def test_an_existing_copy_without_shared_images(folder, root, tmp_path, capfd):
         (copy / key).parent.mkdir(parents=True, exist_ok=True)
         (copy / key).symlink_to(folder / key)
     run("images", root, None, raw=str(copy))
-    assert "1 shared images to compare" in capfd.readouterr().out
+    assert "compare with the stimulus file: 1" in capfd.readouterr().out
     (copy / keys.shared_image(10, shared_ids(folder)[9])).unlink()
     run("images", root, None, raw=str(copy))
-    assert "0 shared images to compare" in capfd.readouterr().out
+    assert "compare with the stimulus file: 0" in capfd.readouterr().out
     check_stack(root / "images" / "subj01.h5", folder)
 
 
