@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -19,6 +20,9 @@ from boldvision.seeds import derive
 from boldvision.training.checkpoint import Checkpoint, Progress
 from boldvision.training.device import best_device
 from boldvision.training.schedule import learning_rate, micro_batches
+
+PR_SET_PDEATHSIG = 1
+"""Of prctl(2): the signal that a process gets when its parent ends."""
 
 INTERRUPTED = 143
 """Exit status after SIGTERM: the checkpoint is written, the same command goes on from it."""
@@ -139,22 +143,35 @@ def make_accelerator(settings: config.Training) -> Accelerator:
     """Accelerator with everything that matters taken from the configuration.
 
     The launcher (torchrun or accelerate) says by WORLD_SIZE how many processes there are. One
-    process has no use for DeepSpeed, which divides state among processes.
+    process has no use for DeepSpeed, which divides state among processes. Several end with their
+    launcher, even if that is killed: otherwise they would go on with GPUs that count as free.
     """
-    from accelerate.utils import DeepSpeedPlugin, DistributedDataParallelKwargs
+    from accelerate.utils import DistributedDataParallelKwargs
 
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     pieces = micro_batches(settings.batch_size, settings.device_batch_size, 0, processes)
-    plugin = None
-    if settings.deepspeed is not None and processes > 1:
-        plugin = DeepSpeedPlugin(hf_ds_config=deepspeed_config(settings, processes))
-    return Accelerator(
-        cpu=best_device() == "cpu",
-        mixed_precision=settings.precision if plugin is None else "no",
-        gradient_accumulation_steps=len(pieces),
-        deepspeed_plugin=plugin,
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-    )
+    options = {
+        "cpu": best_device() == "cpu",
+        "mixed_precision": settings.precision,
+        "kwargs_handlers": [DistributedDataParallelKwargs(find_unused_parameters=True)],
+    }
+    if processes > 1:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if settings.deepspeed is not None:
+            options = _deepspeed_options(settings, processes)
+    return Accelerator(gradient_accumulation_steps=len(pieces), **options)
+
+
+def _deepspeed_options(settings: config.Training, processes: int) -> dict[str, Any]:
+    """Without a GPU the backend is named, since with ``cpu`` accelerate leaves DeepSpeed out."""
+    from accelerate.utils import DeepSpeedPlugin, InitProcessGroupKwargs
+
+    backend = InitProcessGroupKwargs(backend="gloo")
+    return {
+        "mixed_precision": "no",
+        "deepspeed_plugin": DeepSpeedPlugin(hf_ds_config=deepspeed_config(settings, processes)),
+        "kwargs_handlers": [backend] if best_device() == "cpu" else [],
+    }
 
 
 def deepspeed_config(settings: config.Training, processes: int) -> dict[str, Any]:

@@ -24,6 +24,9 @@ N_TR = 3
 torch.set_num_threads(1)
 
 WINDOW = {"start_s": 3.0, "n_tr": N_TR}
+TWO_PROCESSES = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+"""Arguments of Python that start the rest of the command line in two processes."""
+
 NSD_PREP = config.NsdPrep(kind="nsd_prep", detrend="cosine")
 
 

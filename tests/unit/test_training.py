@@ -5,11 +5,13 @@ import signal
 import subprocess
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from decoder_data import (
     NSD_PREP,
     REPOSITORY,
+    TWO_PROCESSES,
     kill_when,
     start,
     train,
@@ -194,13 +196,33 @@ def test_other_settings_do_not_go_on_from_a_checkpoint(generator, data, folder, 
 
 
 def test_two_processes_learn_what_one_does(generator, data, folder, short):
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     command = train_arguments(generator, data, folder / "two", dropout=0.0, steps=4)
-    process = start(command, launcher, stderr=subprocess.PIPE)
+    process = start(command, TWO_PROCESSES, stderr=subprocess.PIPE)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said.decode()
     assert json.loads((folder / "two" / "training.json").read_text())["processes"] == 2
     assert largest_difference(load_file(folder / "two" / "model.safetensors"), short) < 1e-5
+
+
+def test_processes_end_with_a_killed_launcher(generator, data, folder):
+    out, workers = folder / "orphans", []
+    process = start(
+        train_arguments(generator, data, out, steps=100_000),
+        TWO_PROCESSES,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def begun():
+        if list(folder.glob("orphans.checkpoint/*/state.pt")):
+            workers.extend(psutil.Process(process.pid).children())
+        return workers
+
+    kill_when(begun, process)
+    assert len(workers) == 2
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    for worker in alive:
+        worker.kill()
+    assert not alive
 
 
 @pytest.mark.parametrize("device_batch_size", [1, 2])

@@ -1,0 +1,61 @@
+"""ZeRO stage 2 on two processes without a GPU; needs the optional package (envs/optional.in)."""
+
+import json
+import subprocess
+
+import pytest
+from decoder_data import REPOSITORY, TWO_PROCESSES, kill_when, start, train_arguments, write_subject
+from safetensors.torch import load_file
+
+pytest.importorskip("deepspeed", reason="see envs/optional.in")
+
+ZERO = str(REPOSITORY / "config" / "deepspeed_zero2.json")
+SETTINGS = {"steps": 40, "log_every": 5, "checkpoint_every": 2}
+
+pytestmark = pytest.mark.usefixtures("no_gpu")
+
+
+@pytest.fixture(scope="module")
+def data(folder):
+    return [write_subject(folder, "subj01", n_images=8, n_voxels=5)]
+
+
+def launch(generator, data, out, **settings):
+    command = train_arguments(generator, data, out, **SETTINGS | settings)
+    return start(command, TWO_PROCESSES, stderr=subprocess.PIPE)
+
+
+def trained(generator, data, out, **settings):
+    """Record and parameters of a model."""
+    process = launch(generator, data, out, **settings)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said.decode()
+    record = json.loads((out / "training.json").read_text())
+    assert record["processes"] == 2
+    return record, load_file(out / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(generator, data, folder):
+    return trained(generator, data, folder / "undisturbed", deepspeed=ZERO)
+
+
+def largest_difference(a, b):
+    assert a.keys() == b.keys()
+    return max((a[name] - b[name]).abs().max().item() for name in a)
+
+
+def test_it_learns_what_is_learnt_without(generator, data, folder, undisturbed):
+    _, without = trained(generator, data, folder / "without")
+    assert largest_difference(undisturbed[1], without) < 1e-5
+
+
+def test_a_killed_run_resumes_to_the_same_model(generator, data, folder, undisturbed):
+    out, work = folder / "killed", folder / "killed.checkpoint"
+    process = launch(generator, data, out, deepspeed=ZERO)
+    kill_when(lambda: list(work.glob("*/progress.json")), process)
+    record, parameters = trained(generator, data, out, deepspeed=ZERO)
+    assert 0 < record["resumed_at"] < SETTINGS["steps"]
+    assert record["losses"] == undisturbed[0]["losses"]
+    assert largest_difference(parameters, undisturbed[1]) == 0
+    assert not work.exists()
