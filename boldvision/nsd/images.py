@@ -126,6 +126,6 @@ def _require_equal(pixels: np.ndarray, image_id: int, file: Path) -> None:
         raise UserError(
             f"{file.name}: expected the pixels of image_id {image_id} of the stimulus file, found "
             f"others ({expected.shape} beside {pixels.shape}); image_id is 1-based and row "
-            "image_id - 1 of imgBrick. Fetch both files anew, or correct `design` in the "
-            "configuration"
+            "image_id - 1 of imgBrick. Correct `design` in the configuration, or remove "
+            f"{file.parent.parent}/*.partial and fetch both files anew"
         )

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from accelerate.commands import launch
 
 from boldvision.errors import UserError
 from boldvision.gpu import gpu_pool, python_command
@@ -182,7 +183,6 @@ def test_launcher_is_told_everything(deepspeed, several):
 
 
 def test_settings_in_the_home_change_nothing(tmp_path, monkeypatch):
-    launch = pytest.importorskip("accelerate.commands.launch")
     home = tmp_path / "default_config.yaml"
     theirs = {"num_processes": 7, "gpu_ids": "3", "mixed_precision": "fp16", "num_machines": 2}
     common = {"compute_environment": "LOCAL_MACHINE", "distributed_type": "MULTI_GPU"}

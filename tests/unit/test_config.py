@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 from pydantic import ValidationError
@@ -200,7 +201,6 @@ def test_table_has_every_key_of_the_default():
 
 
 def test_schema_accepts_the_default(values):
-    jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads(config_docs.schema())
     jsonschema.validate(values, schema)
     values["sed"] = 1

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy.spatial
 
 from boldvision.metrics.identification import (
     correlation_distance,
@@ -126,7 +127,7 @@ def test_arguments_have_names(features):
 
 
 def test_correlation_distance_is_scipys(features):
-    distance = pytest.importorskip("scipy.spatial.distance").correlation
+    distance = scipy.spatial.distance.correlation
     stimuli, predictions = features
     expected = [
         distance(s.astype(float), p.astype(float))

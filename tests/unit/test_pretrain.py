@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-import pytest
 import torch
 from decoder_data import REPOSITORY
 from safetensors.torch import load_file, load_model
@@ -59,9 +58,6 @@ def test_tokens_are_one_per_place_in_rows():
     assert changed.nonzero().tolist() == [[0, 3]]
 
 
-@pytest.mark.skipif(
-    not (SHIPPED / "condition_encoder.safetensors").exists(), reason="no shipped weights"
-)
 def test_shipped_weights_reconstruct_held_out_scenes_from_true_conditions():
     seed = SCENE_SEED - 1
     scenes = to_tensor(render_all(seed, 40, TINY.image_px), TINY.image_px)
