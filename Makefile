@@ -13,6 +13,14 @@ COMPILE := --quiet --python .env/bin/python --generate-hashes --no-emit-index-ur
 export PATH := $(CURDIR)/.env/bin:$(PATH)
 export PYTHONPATH := $(CURDIR)
 
+# What would install elsewhere, or other packages, than said here; a package index stays as it is set.
+export PIP_USER := 0
+export PYTHONNOUSERSITE := 1
+unexport PYTHONHOME PYTHONUSERBASE PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_DRY_RUN \
+	PIP_REQUIRE_HASHES PIP_REQUIRE_VIRTUALENV PIP_CONSTRAINT PIP_NO_DEPS PIP_NO_BINARY \
+	UV_SYSTEM_PYTHON UV_PYTHON UV_TARGET UV_PREFIX UV_REQUIRE_HASHES UV_CONSTRAINT UV_OVERRIDE \
+	UV_NO_DEPS UV_NO_BINARY UV_EXCLUDE_NEWER UV_RESOLUTION UV_PRERELEASE
+
 .PHONY: help demo test seeds bench docs lock clean
 
 help:
@@ -51,6 +59,7 @@ bench: $(READY)
 docs: $(READY)
 	.env/bin/python -m boldvision config --docs
 	.env/bin/python -m boldvision plan --docs
+	.env/bin/python tests/reliability.py
 
 lock: $(READY)
 	.env/bin/uv pip compile $(COMPILE) envs/requirements.in -o envs/requirements.lock

@@ -1,11 +1,12 @@
 """From the raw Natural Scenes Dataset to every table and figure: a table of contents."""
 
+from boldvision.shipped import shipped
 from snakemake.utils import min_version
 
 min_version("9.4")
 
 
-configfile: "config/config.yaml"
+configfile: shipped("config/config.yaml")
 
 
 report: "workflow/report/workflow.rst"

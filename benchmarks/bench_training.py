@@ -39,7 +39,9 @@ TINY = config.Generator(
     tokens=16,
     width=32,
 )
-FULL = config.Generator(kind="versatile_diffusion", folder="", image_px=512, tokens=257, width=768)
+FULL = config.Generator(
+    kind="versatile_diffusion", folder="none", image_px=512, tokens=257, width=768
+)
 N_TR = 6
 
 

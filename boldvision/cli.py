@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from boldvision.errors import UserError
+from boldvision.files import machine_fault, reading
+from boldvision.launcher import end_with_launcher
 
 STAGES = {
     "config": ("boldvision.config_docs", "check a configuration, or print its keys"),
@@ -34,10 +36,20 @@ STAGES = {
 
 
 def settings_from(text: str) -> dict[str, Any]:
-    """Settings given as JSON, or as the path of a JSON file."""
-    if not text.lstrip().startswith("{"):
-        text = Path(text).read_text()
-    return json.loads(text)
+    """Settings given as JSON, or as the path of a JSON file.
+
+    Raises
+    ------
+    UserError
+        It is neither, or not an object with keys.
+    """
+    given = text.lstrip().startswith("{")
+    name = "--settings" if given else text
+    with reading(name, "a JSON object of settings", "correct it, or give the path of another file"):
+        settings = json.loads(text if given else Path(text).read_text())
+        if not isinstance(settings, dict):
+            raise ValueError(f"a {type(settings).__name__}")
+    return settings
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -47,8 +59,18 @@ def main(argv: list[str] | None = None) -> int:
         lines = [f"  {name:<16} {about}" for name, (_, about) in STAGES.items()]
         print("usage: python -m boldvision STAGE …\n\nstages:", *lines, sep="\n")
         return 0 if argv and argv[0] in ("-h", "--help") else 2
+    end_with_launcher()
     try:
         return importlib.import_module(STAGES[argv[0]][0]).main(argv[1:]) or 0
+    except OSError as error:
+        fault = machine_fault(error)
+        if fault is None:
+            raise
+        return _failed(argv[0], fault)
     except UserError as error:
-        print(f"boldvision {argv[0]}: {error}", file=sys.stderr)
-        return 1
+        return _failed(argv[0], error)
+
+
+def _failed(stage: str, error: UserError) -> int:
+    print(f"boldvision {stage}: {error}", file=sys.stderr)
+    return 1

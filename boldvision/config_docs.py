@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from math import inf
 from typing import Any, get_args
 
 import yaml
@@ -13,10 +13,11 @@ from pydantic import BaseModel
 
 from boldvision.config import Config, Preprocessing, Run
 from boldvision.config.load import load_config
+from boldvision.config.section import distinct
 from boldvision.errors import UserError
-from boldvision.files import atomic
+from boldvision.files import atomic, reading
+from boldvision.shipped import ROOT
 
-ROOT = Path(__file__).parents[1]
 README = ROOT / "config" / "README.md"
 SCHEMA = ROOT / "workflow" / "schemas" / "config.schema.json"
 MARKERS = ("<!-- keys: begin -->", "<!-- keys: end -->")
@@ -28,6 +29,8 @@ TYPES = {
     "null": "`null`",
     "object": "mapping",
 }
+LARGEST, MOST_VALUES = 1_000_000, 100_000
+"""Characters and values of a configuration file; the default has 5,500 and 630."""
 LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
 
@@ -116,15 +119,31 @@ def write_docs() -> None:
 
 
 def _read_yaml(file: str) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(Path(file).read_text())
-    except OSError as error:
-        raise UserError(f"{file}: {error.strerror}; expected a YAML file") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"{file}: not YAML: {error}") from error
+    with reading(file, "a YAML file", "correct it"), open(file, encoding="utf-8") as stream:
+        text = stream.read(LARGEST + 1)
+        if len(text) > LARGEST:
+            raise UserError(f"{file}: expected at most {LARGEST:,} characters; found more")
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None or _unfolded(node, {}) > MOST_VALUES:
+            found = "none" if node is None else "more: look for aliases (*) of aliases"
+            raise UserError(f"{file}: expected 1 to {MOST_VALUES:,} values, found {found}")
+        values = loader.construct_document(node)
     if not isinstance(values, dict):
         raise UserError(f"{file}: expected keys and values, found {type(values).__name__}")
     return values
+
+
+def _unfolded(node: yaml.Node, known: dict[int, float]) -> float:
+    """Number of values below a node; those behind an alias count each time, a circle for ever."""
+    if id(node) not in known:
+        known[id(node)] = inf
+        below = node.value if isinstance(node, yaml.CollectionNode) else []
+        if isinstance(node, yaml.MappingNode):
+            distinct([key.value for key, _ in below if isinstance(key, yaml.ScalarNode)])
+            below = [one for pair in below for one in pair]
+        known[id(node)] = 1 + sum(_unfolded(one, known) for one in below)
+    return known[id(node)]
 
 
 def _table(model: type[BaseModel], prefix: str) -> str:
@@ -150,11 +169,16 @@ def _keys(section: dict[str, Any], defs: dict[str, Any], prefix: str) -> Iterato
 
 def _section(entry: dict[str, Any]) -> tuple[str, bool]:
     """Name of the section that an entry holds, or nothing; whether it holds many by name."""
-    items = entry.get("additionalProperties")
-    if isinstance(items, dict) and "$ref" in items:
+    items = _values(entry)
+    if items and "$ref" in items:
         return _name(items), True
     options = [entry, *entry.get("anyOf", [])]
     return next((_name(option) for option in options if "$ref" in option), ""), False
+
+
+def _values(entry: dict[str, Any]) -> dict[str, Any] | None:
+    """What a mapping's names stand for."""
+    return next(iter(entry.get("patternProperties", {}).values()), None)
 
 
 def _type(entry: dict[str, Any]) -> str:
@@ -163,15 +187,17 @@ def _type(entry: dict[str, Any]) -> str:
     for options in ("anyOf", "oneOf"):
         if options in entry:
             return " or ".join(dict.fromkeys(_type(option) for option in entry[options]))
+    if "format" in entry:
+        return str(entry["format"])
     if "enum" in entry or "const" in entry:
         return " or ".join(f"`{value}`" for value in entry.get("enum", [entry.get("const")]))
     if "prefixItems" in entry:
         return f"list of {len(entry['prefixItems'])} {_type(entry['prefixItems'][0])}"
     if entry["type"] == "array":
         return f"list of {_type(entry['items'])}"
-    if isinstance(entry.get("additionalProperties"), dict):
-        return f"mapping of {_type(entry['additionalProperties'])}"
-    limits = [f"{sign} {entry[name]:g}" for name, sign in LIMITS.items() if name in entry]
+    if values := _values(entry):
+        return f"mapping of {_type(values)}"
+    limits = [f"{sign} {entry[name]:.12g}" for name, sign in LIMITS.items() if name in entry]
     return " ".join([TYPES[entry["type"]], ", ".join(limits)]).strip()
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from boldvision.config import Betas, DynadiffRun, Fmriprep, Generator, Lora, Preprocessing
 from boldvision.nsd.runs import FILE_VOLUMES, TASK_RUNS, TRIALS_PER_SESSION, VOLUMES
 from boldvision.runs_table import Evaluation
+from boldvision.shipped import shipped
 from boldvision.workflow import Plan
 
 FSAVERAGE5 = 20_484
@@ -322,12 +323,14 @@ def _trained_of_unet(generator: Generator, what: Any, lora: Lora) -> int:
     from boldvision.generators.base import full_size_unet_config
 
     sizes = (
-        UNet2DConditionModel.load_config(Path(generator.folder) / "image_unet")
+        UNet2DConditionModel.load_config(
+            Path(shipped(generator.folder)) / "image_unet", local_files_only=True
+        )
         if generator.kind == "tiny"
         else full_size_unet_config()
     )
     settings = DynadiffRun(
-        decoder="dynadiff", split="standard", preprocessing="", generator="",
+        decoder="dynadiff", split="standard", preprocessing="any", generator="any",
         finetune=what, lora=lora, training=Training(learning_rate=1),
     )  # fmt: skip
     with torch.device("meta"):

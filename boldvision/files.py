@@ -1,12 +1,132 @@
-"""Whole files or nothing: outputs are written beside their final name, then renamed."""
+"""Whole files or nothing: how outputs are written, inputs read, and folders kept to one job."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from boldvision.errors import UserError
+
+MACHINE_FAULTS = {
+    errno.EACCES: "this account may not; ask its owner, or correct its mode",
+    errno.EPERM: "this account may not; ask its owner, or correct its mode",
+    errno.EAGAIN: "another program has locked it; end that program and run again",
+    errno.EBUSY: "another program uses it; end that program and run again",
+    errno.ESTALE: "the network file system has lost it; run again, or mount it anew",
+    errno.EIO: "the disk or network file system failed; run again, and report it if it recurs",
+    errno.ETIMEDOUT: "the network file system does not answer; run again",
+    errno.ENOSPC: "the disk is full; make room and run again to resume",
+    errno.EDQUOT: "your quota is used up; make room and run again to resume",
+    errno.EROFS: "the file system is read-only; choose another folder, or mount it writable",
+    errno.EMFILE: "too many files are open; raise the limit (ulimit -n) and run again",
+    errno.ENOTDIR: "a file stands where a folder is expected; correct the path",
+    errno.EISDIR: "a folder stands where a file is expected; correct the path",
+    errno.ELOOP: "its symbolic links are a circle; correct them",
+    errno.ENAMETOOLONG: "its name is too long for the file system; shorten the path",
+}
+"""What machine, disk or account can do to a file that is itself as it should be."""
+
+PATIENCE_S = 10.0
+"""How long a job waits for another that holds the same folder, s."""
+
+
+def machine_fault(error: OSError, path: str | Path | None = None) -> UserError | None:
+    """A sentence for a fault that lies outside the file; None if it is the file's own.
+
+    Parameters
+    ----------
+    error
+        What the operating system, or a library with its error number, said.
+    path
+        Which file, where the error does not name it.
+    """
+    advice = MACHINE_FAULTS.get(error.errno or 0)
+    if advice is None:
+        return None
+    name = error.filename or path or "a file"
+    return UserError(f"{os.fsdecode(name)}: {os.strerror(error.errno or 0)}: {advice}")
+
+
+@contextmanager
+def reading(path: str | Path, expected: str, remedy: str) -> Iterator[None]:
+    """Turn whatever a library raises while it reads `path` into a `UserError`.
+
+    A file that cannot be reached (see `MACHINE_FAULTS`) is not called damaged.
+
+    Parameters
+    ----------
+    path
+        The file that is read in the block.
+    expected
+        What it should be, for example "a NIfTI volume".
+    remedy
+        What to do if it is missing or another thing, for example "fetch it again".
+
+    Raises
+    ------
+    UserError
+        Anything but a `UserError` was raised in the block.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except FileNotFoundError:
+        raise UserError(f"{path}: expected {expected}, found no file; {remedy}") from None
+    except Exception as error:
+        fault = machine_fault(error, path) if isinstance(error, OSError) else None
+        found = str(error) or type(error).__name__
+        raise fault or UserError(f"{path}: expected {expected}, found {found}; {remedy}") from error
+
+
+@contextmanager
+def only_job(folder: str | Path) -> Iterator[None]:
+    """Let one job at a time work in `folder`; the kernel drops the lock when the job ends.
+
+    Raises
+    ------
+    UserError
+        Another job still works there after `PATIENCE_S`.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.with_name(f".{folder.name}.lock")
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    try:
+        deadline = time.monotonic() + PATIENCE_S
+        while not _locked(lock):
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"{folder}: another job works there (process {_holder(lock)}); wait for it, "
+                    "or end it, and run again"
+                )
+            time.sleep(0.1)
+        os.truncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()} on {os.uname().nodename}".encode(), 0)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # some network file systems have no locks
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+    return True
+
+
+def _holder(lock: int) -> str:
+    return os.pread(lock, 200, 0).decode(errors="replace") or "unknown"
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 
 from boldvision.errors import UserError
+from boldvision.shipped import ROOT
 
-ROOT = Path(__file__).parents[1]
 KINDS = {".py", ".csv", ".html"}
 
 

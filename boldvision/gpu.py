@@ -12,22 +12,31 @@ import argparse
 import contextlib
 import fcntl
 import os
+import signal
+import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from boldvision.errors import UserError
+from boldvision.training.environment import announce_processes
 
 LOCKS = Path("/tmp/boldvision-gpus")
 LONGEST_WAIT_S = 2.0
+REMIND_S = 60.0
+"""From one message of a job that waits to the next, s."""
 
 
 def main(argv: list[str]) -> None:
     """Lease GPUs, then become the command that follows ``--``."""
     options, command = _parse(argv)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends the wait as it will end the command
     if options.accelerate:
         command = python_command(command, options.gpus, options.precision, options.deepspeed)
+        announce_processes(options.gpus)
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(lease(options.gpus, options.locks))
     try:
         os.execvp(command[0], command)
@@ -43,7 +52,8 @@ def lease(count: int, folder: Path = LOCKS) -> list[str]:
     count
         Number of GPUs; 0 returns at once and asks nobody.
     folder
-        Where lock files lie: local to the machine, the same for all who share its GPUs.
+        Where lock files lie: local to the machine, the same for all users who share its GPUs. It
+        is made if it does not exist.
 
     Returns
     -------
@@ -53,7 +63,8 @@ def lease(count: int, folder: Path = LOCKS) -> list[str]:
     Raises
     ------
     UserError
-        There are fewer GPUs than `count`, or they cannot be listed.
+        There are fewer GPUs than `count`, they cannot be listed, or `folder` or a file in it is
+        not what the users of the GPUs can share.
     """
     if count == 0:
         return []
@@ -63,13 +74,18 @@ def lease(count: int, folder: Path = LOCKS) -> list[str]:
             f"{count} GPUs asked for, {len(pool)} exist here ({', '.join(pool) or 'none'}). "
             "Ask for fewer (`gpus_per_job` in the configuration), or check CUDA_VISIBLE_DEVICES."
         )
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(parents=True)
-        folder.chmod(0o777)  # users who share the GPUs share the locks, whatever the umask
-    wait_s = 0.05
+    _share(folder)
+    wait_s, began_s, told = 0.05, time.monotonic(), 0
     while not (leased := _lock_free(count, pool, folder)):
-        if wait_s == 0.05:
-            print(f"waiting for {count} of {len(pool)} GPUs to be free", file=sys.stderr)
+        if time.monotonic() - began_s >= told * REMIND_S:
+            since = f" for {told * REMIND_S / 60:.0f} min" if told else ""
+            print(
+                f"process {os.getpid()} is waiting for {count} of {len(pool)} GPUs to be free"
+                f"{since} (locks: {folder})",
+                file=sys.stderr,
+                flush=True,
+            )
+            told += 1
         time.sleep(wait_s)
         wait_s = min(2 * wait_s, LONGEST_WAIT_S)
     return leased
@@ -193,10 +209,78 @@ def _lock_free(count: int, pool: list[str], folder: Path) -> list[str]:
 
 
 def _lock(path: Path, operation: int) -> int:
-    file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(file, operation)
-    except OSError:
+    """Lock the file that lies at `path`, not one that was deleted before it was locked."""
+    while True:
+        try:
+            file = _open(path)
+        except FileNotFoundError:
+            _share(path.parent)
+            continue
+        try:
+            fcntl.flock(file, operation)
+            if _lies_at(path, file):
+                return file
+        except OSError:
+            os.close(file)
+            raise
         os.close(file)
+
+
+def _open(path: Path) -> int:
+    """Open a lock file, made first if there is none; no link, pipe or other thing is opened."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        with contextlib.suppress(FileExistsError), _whatever_umask():
+            return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+        file = os.open(path, flags)
+    except FileNotFoundError:
         raise
+    except OSError as error:
+        raise _refusal(path, "a file that all of them may read", error) from error
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise _refusal(path, "a file that all of them may read")
     return file
+
+
+def _lies_at(path: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(file))
+    except FileNotFoundError:
+        return False
+
+
+def _share(folder: Path) -> None:
+    """Make the folder of locks, in which all may write and each may delete their own."""
+    expected = "a folder in which all of them may write"
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError), _whatever_umask():
+            folder.mkdir(0o1777)
+        a_folder = stat.S_ISDIR(folder.lstat().st_mode)
+    except OSError as error:
+        raise _refusal(folder, expected, error) from error
+    if not a_folder or not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise _refusal(folder, expected)
+
+
+@contextlib.contextmanager
+def _whatever_umask() -> Iterator[None]:
+    """New files have the mode that is asked for from the start: other users wait for them."""
+    before = os.umask(0)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _refusal(path: Path, expected: str, error: OSError | None = None) -> UserError:
+    found = [str(error.strerror)] if error else []
+    with contextlib.suppress(OSError):
+        status = path.lstat()
+        found.append(f"{stat.filemode(status.st_mode)} of user {status.st_uid}")
+    return UserError(
+        f"{path}: locks of GPUs: the users who share them need {expected}, found "
+        f"{', '.join(found)}. Ask its owner to remove it, or give all jobs of the machine another "
+        "folder with --locks."
+    )

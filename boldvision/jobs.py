@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from shlex import quote
+from shlex import join
 from typing import Any
 
 from pydantic import BaseModel
@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from boldvision.config import Config, Fmriprep, Generator
 from boldvision.errors import UserError
 from boldvision.metrics.measures import MEASURES
+from boldvision.shipped import shipped
 
 OPERATIONAL = {"device_batch_size", "checkpoint_every", "log_every"}
 """Settings of training that change its speed and memory, not the model (but for rounding)."""
@@ -52,7 +53,7 @@ class Jobs:
     def runs_of(self, decoder: str | None = None) -> str:
         """Wildcard constraint: the runs of a decoder, or all; of all sessions or of few."""
         names = [n for n in self.config.runs if decoder in (None, self.config.run(n).decoder)]
-        return rf"({one_of(names)})(-\d+sessions)?"
+        return f"({one_of(names)})(-[1-9][0-9]?sessions)?"
 
     def preprocessings_of(self, kind: str) -> str:
         """Wildcard constraint: the entries of `preprocessing` of a kind."""
@@ -128,7 +129,12 @@ class Jobs:
         """The generator that is named, or that a run uses."""
         name = getattr(wildcards, "generator", None)
         name = name or getattr(self._run(wildcards), "generator", None)
-        return self.config.generators[name] if name else None
+        if not name:
+            return None
+        settings = self.config.generators[name]
+        if settings.repository:
+            return settings
+        return settings.model_copy(update={"folder": shipped(settings.folder)})
 
     def generator_files(self, wildcards: Any) -> list[str]:
         """The generator's folder where it is fetched, its weights where it ships."""
@@ -201,25 +207,24 @@ class Jobs:
     def launch_options(self, wildcards: Any) -> list[str]:
         """Options of the stage `gpu` that a run's training needs."""
         training = self._run(wildcards).training
-        deepspeed = ["--deepspeed", training.deepspeed] if training.deepspeed else []
+        deepspeed = ["--deepspeed", shipped(training.deepspeed)] if training.deepspeed else []
         return ["--precision", training.precision, *deepspeed]
 
     def served(self, *prefixes: str) -> str:
         """Beginning of a command that downloads keys with these prefixes.
 
-        The simulated bucket is served on loopback around the command.
+        The simulated bucket is served on loopback around the command. The rules insert it as it is,
+        so every word is quoted here; a prefix may hold wildcards.
         """
         s3 = self.config.s3
         if s3.serve is None:
             return ""
-        return (
-            f"python -m boldvision serve {quote(s3.serve)} --bucket {quote(s3.bucket)}"
-            f" --prefix {' '.join(prefixes)} --"
-        )
+        words = ["serve", s3.serve, "--bucket", s3.bucket, "--prefix", *prefixes, "--"]
+        return f"python -m boldvision {join(words)}"
 
-    def endpoint(self, wildcards: Any) -> str:
+    def endpoint(self, wildcards: Any) -> list[str]:
         """End of that command: where `serve` puts the address of its server."""
-        return "--endpoint {endpoint}" if self.config.s3.serve else ""
+        return ["--endpoint", "{endpoint}"] if self.config.s3.serve else []
 
     def _run(self, wildcards: Any) -> Any:
         return self.config.run(wildcards.run)

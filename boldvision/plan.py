@@ -13,10 +13,10 @@ from boldvision.config import split_run_name
 from boldvision.costs import Cost, costs, disk_by_stage, in_flight, models
 from boldvision.errors import UserError
 from boldvision.files import atomic
-from boldvision.fingerprint import ROOT
+from boldvision.shipped import ROOT, shipped
 from boldvision.workflow import Plan
 
-DEFAULT = "config/config.yaml"
+DEFAULT, NSD = "config/config.yaml", "config/nsd.yaml"
 TARGETS = ROOT / "docs" / "targets.md"
 HEADER = ["item", "models", "new", "trained", "mean images", "training h", "testing h", "disk"]
 UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
@@ -37,7 +37,7 @@ def main(argv: list[str]) -> None:
         with atomic(TARGETS) as part:
             part.write_text(targets())
         return
-    plan = _read(DEFAULT, *options.configfile)
+    plan = _read(shipped(DEFAULT), *options.configfile)
     if options.scope not in plan.config.scopes:
         raise UserError(
             f"--scope: {options.scope!r} is none of {', '.join(plan.config.scopes)}; see `scopes`"
@@ -105,7 +105,7 @@ def write(plan: Plan, scope: str) -> str:
 
 def targets() -> str:
     """``docs/targets.md``: every target alone, in both configurations, with nothing made yet."""
-    small, real = _read(DEFAULT), _read(DEFAULT, "config/nsd.yaml")
+    small, real = (_read(*(str(ROOT / f) for f in files)) for files in ((DEFAULT,), (DEFAULT, NSD)))
     scopes = real.config.scope, small.config.scope
     rows = [
         _target(item, _trained(real, item), _total(real, scopes[0], [item]),

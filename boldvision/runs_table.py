@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import Field, ValidationError
 
 from boldvision.config import Config
+from boldvision.config.section import Name, Section, Text
 from boldvision.errors import UserError
+from boldvision.files import reading
+from boldvision.shipped import shipped
 
 COLUMNS = ["item", "row", "run", "sessions", "subjects", "window", "test_set", "metrics"]
 
@@ -51,12 +55,32 @@ def read_runs(path: str | Path) -> pd.DataFrame:
     UserError
         The file is missing or has other columns.
     """
+    path = shipped(str(path))
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file; `runs_table` names the table of runs")
-    table = pd.read_csv(path, sep="\t", dtype=str, comment="#")
+    with reading(path, f"a table of columns {', '.join(COLUMNS)}", "correct it"):
+        table = pd.read_csv(path, sep="\t", dtype=str, comment="#", keep_default_na=False)
     if list(table.columns) != COLUMNS:
         raise UserError(f"{path}: expected columns {COLUMNS}, found {list(table.columns)}")
+    for number, line in enumerate(table.itertuples(index=False), start=1):
+        _check_free(f"{path}: line {number} below the header", line)
     return table
+
+
+class _Free(Section):
+    """What a line names itself: a part of paths, and what is shown."""
+
+    item: Name
+    row: Text = Field(min_length=1)
+
+
+def _check_free(where: str, line: Any) -> None:
+    try:
+        _Free(item=line.item, row=line.row)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        column = str(wrong["loc"][0])
+        raise UserError(f"{where}: {column} {getattr(line, column)!r}: {wrong['msg']}") from None
 
 
 def evaluations(config: Config, runs: pd.DataFrame, scope: str, item: str) -> list[Evaluation]:
@@ -74,7 +98,7 @@ def evaluations(config: Config, runs: pd.DataFrame, scope: str, item: str) -> li
     """
     found = []
     for line in runs[runs["item"] == item].itertuples(index=False):
-        _check(config, line)
+        _check(config, scope, line)
         rest = {"seed": config.seed, "test_set": line.test_set, "metrics": line.metrics}
         found += [
             Evaluation(line.row, run, subjects, subject, window, **rest)
@@ -117,7 +141,7 @@ def _windows(config: Config, scope: str, window: str) -> list[str]:
     return [f"main{shift:+d}" for shift in sorted(config.scopes[scope].specialized_shifts)]
 
 
-def _check(config: Config, line: Any) -> None:
+def _check(config: Config, scope: str, line: Any) -> None:
     for column, known in (
         ("run", config.runs),
         ("test_set", config.test_sets),
@@ -129,8 +153,8 @@ def _check(config: Config, line: Any) -> None:
                 f"{config.runs_table}: {line.item}: {column} {name!r} is not in the "
                 f"configuration, which has {', '.join(sorted(known))}"
             )
-    if line.window != "specialized":
-        try:
-            config.window(line.window)
-        except ValueError as error:
-            raise UserError(f"{config.runs_table}: {line.item}: {error}") from None
+    try:
+        for window in _windows(config, scope, line.window):
+            config.window(window)
+    except ValueError as error:
+        raise UserError(f"{config.runs_table}: {line.item}: {error}") from None

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import Field
 
-from boldvision.config.section import Section
+from boldvision.config.section import Distinct, Metric, Section, Shift
 
 
 class Curves(Section):
     """A figure of curves, or of matrices."""
 
-    metrics: list[str] = Field(min_length=1, description="one panel each")
+    metrics: Distinct[Metric] = Field(min_length=1, description="one panel each")
 
 
 class Comparison(Section):
     """A figure of the curves of two splits, and of their difference."""
 
-    metric: str = Field(description="the one that is shown")
+    metric: Metric = Field(description="the one that is shown")
 
 
 class Ranked(Section):
     """Reconstructions, chosen by their rank in a metric."""
 
-    metric: str = Field(description="what ranks them")
-    images: int = Field(ge=1, description="images shown")
+    metric: Metric = Field(description="what ranks them")
+    images: int = Field(ge=1, le=1000, description="images shown")
 
 
 class Shifted(Section):
     """Reconstructions from shifted windows."""
 
-    shifts: list[int] = Field(min_length=1, description="shifts of the window, TRs")
-    trials: int = Field(ge=1, description="trials shown")
+    shifts: Distinct[Shift] = Field(min_length=1, description="shifts of the window, TRs")
+    trials: int = Field(ge=1, le=1000, description="trials shown")
 
 
 class Figures(Section):
@@ -45,7 +47,7 @@ class Figures(Section):
     leakage: Comparison
     temporal_generalization: Curves
 
-    def metrics(self, item: str) -> list[str]:
+    def metrics(self, item: str) -> Sequence[str]:
         """Metrics that a figure of the runs table shows, for example ``figure_5_leakage_free``."""
         name = item.removesuffix("_leakage_free")
         name = "figure_7_8" if name in ("figure_7", "figure_8") else name

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from boldvision.config.section import Section
+from boldvision.config.section import Distinct, Metric, Name, Place, Section, Text
 
 
 class Network(Section):
     """A network that a metric compares images with."""
 
-    name: str = Field(description="a network of boldvision.metrics.networks")
-    weights: str = Field(
-        description="`pretrained`, `pretrained@REVISION#sha256=DIGEST` to pin what the project "
-        "could not, or `random` for seeded random weights (labelled as such)"
+    name: Name = Field(description="a network of boldvision.metrics.networks")
+    weights: Text = Field(
+        description="`pretrained`, `pretrained@REVISION#sha256=DIGEST` to pin a file (each part "
+        "optional), or `random` for seeded random weights (labelled as such)"
     )
-    label: str = Field("", description="shown beside the metric when it is not the paper's network")
+    label: Text = Field(
+        "", description="shown beside the metric when it is not the paper's network"
+    )
 
 
 class Metrics(Section):
@@ -27,10 +29,21 @@ class Metrics(Section):
         "dynadiff", description="whose image sizes, layers and networks"
     )
     direction: Literal["prediction", "stimulus"] = Field(
-        "prediction", description="two-way: each prediction against all stimuli, or the reverse"
+        "prediction",
+        description="two-way: each prediction against all stimuli, or the reverse, where identical "
+        "reconstructions score 0 and not chance",
     )
-    networks: dict[str, Network]
-    sets: dict[str, list[str]] = Field(description="named lists of metrics")
-    bootstrap: int = Field(2000, ge=100, description="bootstrap samples of an interval")
-    batch_size: int = Field(32, ge=1, description="images compared together; no effect on values")
-    weights_folder: str = Field("resources/weights", description="where fetched networks lie")
+    networks: dict[Name, Network]
+    sets: dict[Name, Annotated[Distinct[Metric], Field(min_length=1)]] = Field(
+        description="named lists of metrics"
+    )
+    bootstrap: int = Field(
+        2000,
+        ge=100,
+        le=1_000_000,
+        description="bootstrap samples of an interval; two-way identification needs none",
+    )
+    batch_size: int = Field(
+        32, ge=1, le=1_000_000, description="images compared together; no effect on values"
+    )
+    weights_folder: Place = Field("resources/weights", description="where fetched networks lie")

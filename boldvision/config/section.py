@@ -2,18 +2,94 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+T = TypeVar("T")
+
+LONGEST_TEXT = 1000
+"""Of a path or a label, characters."""
 
 
 class Section(BaseModel):
     """A part of the configuration: unknown keys are refused, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
 
 
-def require(names: list[str], known: dict[str, Any], where: str, section: str) -> None:
+def distinct(values: Sequence[T]) -> Sequence[T]:
+    """Raise ValueError if anything is listed twice."""
+    twice = sorted({str(value) for value in values if list(values).count(value) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)}: listed twice; expected each once")
+    return values
+
+
+Name = Annotated[
+    str,
+    Field(pattern="^[a-z][a-z0-9_]*$", max_length=64, json_schema_extra={"format": "name"}),
+]
+"""What the configuration names: a part of paths and commands, so only a-z, 0-9 and _."""
+
+WindowName = Annotated[
+    str,
+    Field(
+        pattern="^[a-z][a-z0-9_]*([+-][0-9]{1,3})?$",
+        max_length=64,
+        json_schema_extra={"format": "window"},
+    ),
+]
+"""A name of `windows`, or one shifted by TRs: ``main+2``."""
+
+Word = Annotated[
+    str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=200)
+]  # fmt: skip
+"""A name that others gave: of a folder of the bucket, a version."""
+
+Place = Annotated[
+    str,
+    Field(
+        pattern=r"^[^{}\x00-\x1f\x7f-][^{}\x00-\x1f\x7f]*$",
+        max_length=LONGEST_TEXT,
+        json_schema_extra={"format": "path"},
+    ),
+]
+"""A file or folder; a brace would be a wildcard of Snakemake's, a dash in front an option."""
+
+Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=LONGEST_TEXT)]
+"""One line that is shown."""
+
+Shift = Annotated[int, Field(ge=-225, le=225)]
+"""Of a window, TRs: within a run of 225 volumes."""
+
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+Distinct = Annotated[list[T], AfterValidator(distinct)]
+"""A list without repetitions."""
+
+Metric = Annotated[
+    Literal[
+        "ssim",
+        "pixcorr",
+        "alexnet_2",
+        "alexnet_5",
+        "clip",
+        "inception",
+        "efficientnet",
+        "swav",
+        "miou",
+        "dreamsim",
+    ],
+    Field(json_schema_extra={"format": "metric"}),
+]
+"""The names of ``boldvision.metrics.measures.MEASURES``."""
+
+
+def require(names: Sequence[str], known: dict[str, Any], where: str, section: str) -> None:
     """Raise ValueError unless all `names` are in `known`, the entries of `section`."""
     for name in names:
         if name not in known:

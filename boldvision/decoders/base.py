@@ -3,9 +3,9 @@
 A decoder is a package ``boldvision.decoders.<name>`` with a module ``decoder`` that has
 
 ``train(run, generator, data, window, seed, out, checkpoints, pretrained)``
-    Fit on the training part of ``run.split`` and write ``out/model.safetensors`` and, last,
-    ``out/training.json``. State to resume from goes to ``checkpoints``; ``pretrained`` is the model
-    file that ``run.pretrained`` names, or `None`.
+    Fit on the training part of ``run.split`` and write the model to ``out`` by
+    :func:`boldvision.decoders.model_file.write_model`. State to resume from goes to
+    ``checkpoints``; ``pretrained`` is the model file that ``run.pretrained`` names, or `None`.
 ``load(run, generator, folder, seed, device)``
     A :class:`Decoder` from that folder.
 
@@ -29,6 +29,7 @@ import numpy as np
 from boldvision.config import Preprocessing
 from boldvision.errors import UserError
 from boldvision.nsd.integrity import sha256
+from boldvision.trials.windows import AveragedWindows, Windows
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,29 @@ class Decoder(Protocol):
         `keys` seed what is random in each picture, so it does not depend on its batch.
         """
         ...
+
+
+def read_finite(
+    windows: Windows | AveragedWindows, indices: np.ndarray | slice, subject: str
+) -> np.ndarray:
+    """Windows [B, T, V] of these positions.
+
+    Raises
+    ------
+    UserError
+        One holds a NaN or an infinity.
+    """
+    batch = windows[indices]
+    if np.isfinite(batch).all():
+        return batch
+    bad = int(np.flatnonzero(~np.isfinite(batch).all(axis=(1, 2)))[0])
+    shown = windows.trials.iloc[indices].iloc[bad]
+    file = f"session{shown['session']:02d}.npy" if "session" in shown else "a session's file"
+    raise UserError(
+        f"{subject}: expected finite BOLD, found NaN or infinity in {file}, in the window of trial "
+        f"{shown['trial']} (image {shown['image_id']}). Remove that file from the folder of clean "
+        "series and run again to prepare it anew."
+    )
 
 
 def digest(*parts: object) -> str:

@@ -11,16 +11,18 @@ import numpy as np
 
 from boldvision import config
 from boldvision.cli import settings_from
-from boldvision.decoders.base import Decoder, digest, implementation
+from boldvision.decoders.base import Decoder, digest, implementation, read_finite
+from boldvision.decoders.model_file import read_record
 from boldvision.decoders.train import add_data_arguments, run_settings, subject_data
-from boldvision.files import atomic, replace_folder
-from boldvision.nsd.integrity import sha256
+from boldvision.errors import UserError
+from boldvision.files import atomic, only_job, replace_folder
+from boldvision.hdf5 import write_text
 from boldvision.trials.windows import AveragedWindows, Windows, load_windows
 
 
 def reconstruct(
     decoder: Decoder, windows: Windows | AveragedWindows, subject: str, batch_size: int, out: Path
-) -> None:
+) -> int:
     """Reconstruct every window and write the reconstruction file `out`.
 
     Parameters
@@ -34,13 +36,26 @@ def reconstruct(
     out : Path
         ``images`` uint8 [N, H, W, 3], ``trial``, ``image_id`` int64 [N]; attributes ``dropped``
         and ``label``.
+
+    Returns
+    -------
+    int
+        How many pictures are of a single colour.
+
+    Raises
+    ------
+    UserError
+        All of them are, or a window is not finite; nothing was written.
     """
     trials = windows.trials
     keys = np.where(trials["trial"] < 0, -trials["image_id"], trials["trial"])
+    constant = 0
     with atomic(out) as part, h5py.File(part, "w") as file:
         for start in range(0, len(windows), batch_size):
             batch = slice(start, min(start + batch_size, len(windows)))
-            pictures = decoder.reconstruct(windows[batch], subject, keys[batch].tolist())
+            bold = read_finite(windows, batch, subject)
+            pictures = decoder.reconstruct(bold, subject, keys[batch].tolist())
+            constant += count_constant(pictures)
             if "images" not in file:
                 shape = (len(windows), *pictures.shape[1:])
                 file.create_dataset("images", shape, np.uint8, track_times=False)
@@ -48,20 +63,40 @@ def reconstruct(
         for name in ("trial", "image_id"):
             values = trials[name].to_numpy(np.int64)
             file.create_dataset(name, data=values, track_times=False)
-        file.attrs.update(dropped=windows.dropped, label=decoder.label)
+        file.attrs["dropped"] = windows.dropped
+        write_text(file, "label", decoder.label)
+        if constant == len(windows):
+            raise UserError(
+                f"{out}: expected pictures, found that all {constant} are of a single colour each; "
+                "they were not kept. Look at the losses in training.json of the model, at "
+                "`reconstruction` of the run, and at the generator; then train the model anew."
+            )
+    return constant
+
+
+def count_constant(pictures: np.ndarray) -> int:
+    """How many pictures, uint8 [B, H, W, 3], are of a single colour."""
+    return int((pictures == pictures[:, :1, :1]).all(axis=(1, 2, 3)).sum())
 
 
 def main(argv: list[str]) -> None:
     """Stage `reconstruct`: one file per test window in folder ``--out``.
 
     Finished windows wait in ``<out>.partial`` until all are there, so a killed job goes on, if the
-    model, the seed and all settings are the same.
+    model, the seed and all settings are the same. One job at a time works there.
     """
     parser = argparse.ArgumentParser(prog="boldvision reconstruct", description=__doc__)
     add_data_arguments(parser)
     parser.add_argument("--model", type=Path, required=True, help="folder of the model")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args(argv)
+    work = arguments.out.with_name(f"{arguments.out.name}.partial")
+    with only_job(work):
+        _reconstruct_all(arguments, work)
+        shutil.rmtree(work)
+
+
+def _reconstruct_all(arguments: argparse.Namespace, work: Path) -> None:
     from boldvision.training.device import best_device
 
     settings = settings_from(arguments.settings)
@@ -70,8 +105,7 @@ def main(argv: list[str]) -> None:
     decoder = implementation(run.decoder).load(
         run, generator, arguments.model, arguments.seed, best_device()
     )
-    work = arguments.out.with_name(f"{arguments.out.name}.partial")
-    model = sha256(arguments.model / "model.safetensors")
+    model = read_record(arguments.model)["sha256"]
     partial = work / digest(settings, data.name, data.contents(), arguments.seed, model)
     for name, window in settings["windows"].items():
         target = partial / f"{name}.h5"
@@ -87,7 +121,10 @@ def main(argv: list[str]) -> None:
             settings["trials"],
             arguments.seed,
         )
-        reconstruct(decoder, windows, data.name, settings["batch_size"], target)
-        print(f"{name}: {len(windows)} windows, {windows.dropped} dropped", flush=True)
+        constant = reconstruct(decoder, windows, data.name, settings["batch_size"], target)
+        print(
+            f"{name}: {len(windows)} windows, {windows.dropped} dropped, {constant} pictures of a "
+            "single colour",
+            flush=True,
+        )
     replace_folder(partial, arguments.out)
-    shutil.rmtree(work)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 from pathlib import Path
 
@@ -13,8 +12,9 @@ from boldvision import config
 from boldvision.cli import settings_from
 from boldvision.decoders.base import SubjectData, digest, implementation
 from boldvision.errors import UserError
-from boldvision.files import replace_folder
+from boldvision.files import only_job, replace_folder
 from boldvision.nsd.integrity import sha256
+from boldvision.training import environment
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +93,7 @@ def main(argv: list[str]) -> None:
     """Stage `train`: writes folder ``--out``.
 
     A killed job goes on from ``<out>.checkpoint``, if seed, subjects, their data, the model it
-    started from and all settings are the same.
+    started from and all settings are the same. One job at a time works there.
     """
     parser = argparse.ArgumentParser(prog="boldvision train", description=__doc__)
     add_data_arguments(parser)
@@ -103,26 +103,32 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--pretrained", type=Path, help="model.safetensors to start from")
     parser.add_argument("--out", type=Path, required=True, help="folder of the model")
     arguments = parser.parse_args(argv)
+    environment.believe_launcher()
+    work = arguments.out.with_name(f"{arguments.out.name}.checkpoint")
+    if not environment.is_main_process():
+        return _train(arguments, work)
+    with only_job(work):
+        _train(arguments, work)
+        replace_folder(work / "model", arguments.out)
+        shutil.rmtree(work)
+
+
+def _train(arguments: argparse.Namespace, work: Path) -> None:
+    """Write the model to ``work/model``, if this is the main process; the others help it."""
     settings = settings_from(arguments.settings)
     run, generator = run_settings(settings, settings_from(arguments.job))
-    window = config.Window(**settings["window"])
     data = subject_data(arguments, settings)
     contents = [subject.contents(getattr(run, "sessions", None)) for subject in data]
     start = start_digest(run, arguments.pretrained)
-    work = arguments.out.with_name(f"{arguments.out.name}.checkpoint")
-    work.mkdir(parents=True, exist_ok=True)
     finished = work / "model"
-    finished.mkdir(exist_ok=True)
+    finished.mkdir(parents=True, exist_ok=True)
     implementation(run.decoder).train(
         run=run,
         generator=generator,
         data=data,
-        window=window,
+        window=config.Window(**settings["window"]),
         seed=arguments.seed,
         out=finished,
         checkpoints=work / digest(settings, arguments.subjects, contents, arguments.seed, start),
         pretrained=arguments.pretrained,
     )
-    if os.environ.get("RANK", "0") == "0":
-        replace_folder(finished, arguments.out)
-        shutil.rmtree(work)

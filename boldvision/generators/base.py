@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from boldvision import config
 from boldvision.errors import UserError
+from boldvision.files import reading
 
 if TYPE_CHECKING:
     import torch
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 
+    N = TypeVar("N", UNet2DConditionModel, AutoencoderKL)
+
 PARTS = ("image_unet", "vae", "scheduler")
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+REMEDY = (
+    "remove the generator's folder and run again to fetch it anew, or correct `generators.….folder`"
+)
 
 
 @dataclass
@@ -48,7 +56,8 @@ def load_generator(settings: config.Generator) -> Generator:
     Raises
     ------
     UserError
-        The folder lacks a part, or its sizes are not those of the configuration.
+        The folder lacks a part, a file of it is damaged or lacks parameters, or its sizes are not
+        those of the configuration.
     """
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 
@@ -59,10 +68,12 @@ def load_generator(settings: config.Generator) -> Generator:
                 f"{folder}: expected the folders {', '.join(PARTS)}, found no {part}. Fetch the "
                 "generator with rule `download_generator`, or set `generators.….folder`."
             )
-    files = {"local_files_only": True, "use_safetensors": True}
-    unet = UNet2DConditionModel.from_pretrained(folder / "image_unet", **files).float()
-    vae = AutoencoderKL.from_pretrained(folder / "vae", **files).float()
-    scheduler = DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
+    unet = _network(UNet2DConditionModel, folder / "image_unet").float()
+    vae = _network(AutoencoderKL, folder / "vae").float()
+    file = folder / "scheduler" / "scheduler_config.json"
+    _check_json(file, "a noise schedule of diffusers")
+    with reading(file, "a noise schedule of diffusers", REMEDY):
+        scheduler = DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
     if unet.config.cross_attention_dim != settings.width:
         raise UserError(
             f"{folder}/image_unet: condition tokens are {unet.config.cross_attention_dim} wide, "
@@ -71,6 +82,35 @@ def load_generator(settings: config.Generator) -> Generator:
     for network in (unet, vae):
         network.requires_grad_(False).eval()
     return Generator(settings, unet, vae, scheduler)
+
+
+def _check_json(file: Path, expected: str) -> None:
+    with reading(file, expected, REMEDY):
+        if not isinstance(json.loads(file.read_text()), dict):
+            raise ValueError("no JSON object")
+
+
+def _network(kind: type[N], folder: Path) -> N:
+    """Read a network whose file holds its parameters, all of them and no other.
+
+    Diffusers draws those at random that a file lacks.
+    """
+    from safetensors import safe_open
+
+    _check_json(folder / "config.json", "the sizes of a network of diffusers")
+    file = folder / WEIGHTS
+    with reading(file, "the parameters of a network of diffusers", REMEDY):
+        safe_open(file, "pt")  # says what is wrong with a file more plainly than diffusers
+        network, found = kind.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+    if other := sorted(found["missing_keys"]) + sorted(found["unexpected_keys"]):
+        raise UserError(
+            f"{file}: expected the parameters that config.json beside it asks for, found "
+            f"{len(found['missing_keys'])} missing and {len(found['unexpected_keys'])} unknown, "
+            f"such as {other[0]}; {REMEDY}"
+        )
+    return network
 
 
 def full_size_unet_config() -> dict:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from boldvision.errors import UserError
-from boldvision.files import atomic, replace_folder
+from boldvision.files import atomic, machine_fault, only_job, reading, replace_folder
 from boldvision.generators.base import PARTS
 
 if TYPE_CHECKING:
@@ -40,22 +40,35 @@ def fetch(repository: str, revision: str, out: Path) -> None:
     Raises
     ------
     UserError
-        The Hub does not answer, a part is missing, or a file is not the one that was published.
+        The Hub does not answer or refuses, a part is missing, or a file is not the one that was
+        published.
     """
     partial = out.with_name(f"{out.name}.partial")
-    ledger = ["file\tbytes\tsha256"]
-    files = wanted(_listed(repository, revision), repository)
-    for file in files:
-        path = _download(repository, revision, file, partial)
-        ledger.append(f"{file.rfilename}\t{path.stat().st_size}\t{checked(path, file)}")
-    pickles = [partial / file.rfilename for file in files if file.rfilename.endswith(".bin")]
-    for path in pickles:
-        to_safetensors(path)
-    for path in pickles:
-        path.unlink()
-    (partial / "ledger.tsv").write_text("\n".join(ledger) + "\n")
-    shutil.rmtree(partial / ".cache", ignore_errors=True)  # of the Hub's client
-    replace_folder(partial, out)
+    with only_job(partial):
+        ledger = ["file\tbytes\tsha256"]
+        files = wanted(_listed(repository, revision), repository)
+        for file in files:
+            path = _download(repository, revision, file, partial)
+            ledger.append(f"{file.rfilename}\t{path.stat().st_size}\t{checked(path, file)}")
+        names = [
+            to_safetensors(partial / file.rfilename)
+            if file.rfilename.endswith(".bin")
+            else partial / file.rfilename
+            for file in files
+        ]
+        (partial / "ledger.tsv").write_text("\n".join(ledger) + "\n")
+        _remove_others(partial, {*names, partial / "ledger.tsv"})
+        replace_folder(partial, out)
+
+
+def _remove_others(folder: Path, kept: set[Path]) -> None:
+    """Remove pickles, notes of the Hub's client, and what was fetched of another revision."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            with suppress(OSError):  # not empty
+                path.rmdir()
+        elif path not in kept:
+            path.unlink()
 
 
 def wanted(files: list[RepoSibling], repository: str) -> list[RepoSibling]:
@@ -112,29 +125,26 @@ def checked(path: Path, file: RepoSibling) -> str:
     return sha256
 
 
-def to_safetensors(path: Path) -> None:
-    """Write the tensors of a PyTorch checkpoint as safetensors beside it.
+def to_safetensors(path: Path) -> Path:
+    """Write the tensors of a PyTorch checkpoint as safetensors beside it; path of that file.
 
     Raises
     ------
     UserError
         It holds anything but tensors.
     """
-    import pickle
-
     import torch
     from safetensors.torch import save_file
 
-    try:
+    with reading(path, "only tensors by name", "correct `repository` and `revision`"):
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(f"{path}: expected only tensors, found something else ({error})") from None
-    with atomic(path.with_suffix(".safetensors")) as part:
         tensors = {
             name: tensor.clone(memory_format=torch.contiguous_format)
             for name, tensor in state.items()
         }
+    with atomic(path.with_suffix(".safetensors")) as part:
         save_file(tensors, part, metadata={"format": "pt"})
+    return path.with_suffix(".safetensors")
 
 
 def _listed(repository: str, revision: str) -> list[RepoSibling]:
@@ -143,7 +153,7 @@ def _listed(repository: str, revision: str) -> list[RepoSibling]:
     try:
         info = HfApi().model_info(repository, revision=revision, files_metadata=True)
     except Exception as error:  # the client lets the errors of its HTTP library through
-        raise _unreachable(repository, revision, error) from error
+        raise _not_fetched(repository, revision, error) from error
     return info.siblings or []
 
 
@@ -153,15 +163,35 @@ def _download(repository: str, revision: str, file: RepoSibling, folder: Path) -
     try:
         hf_hub_download(repository, file.rfilename, revision=revision, local_dir=folder)
     except Exception as error:
-        raise _unreachable(repository, revision, error) from error
+        raise _not_fetched(repository, revision, error) from error
     return folder / file.rfilename
 
 
-def _unreachable(repository: str, revision: str, error: Exception) -> UserError:
+def _not_fetched(repository: str, revision: str, error: Exception) -> UserError:
+    """What is to be done if the Hub is not asked, does not answer, or refuses."""
+    from huggingface_hub.constants import is_offline_mode
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if isinstance(error, OSError) and (fault := machine_fault(error)):
+        return fault
+    answer = error if isinstance(error, HfHubHTTPError) else error.__cause__
+    status = answer.response.status_code if isinstance(answer, HfHubHTTPError) else 0
+    if is_offline_mode():
+        remedy = "HF_HUB_OFFLINE is set: unset it, or copy the folder here from elsewhere"
+    elif status in (401, 403):
+        remedy = "the Hub refuses: correct `repository`, or log in with an account that may read it"
+    elif status in (404, 410):
+        remedy = "the Hub has no such thing: correct `repository` and `revision` of the generator"
+    elif status:
+        remedy = "the Hub is busy or broken; what was fetched is kept: run again later"
+    else:
+        remedy = (
+            "the Hub does not answer; what was fetched is kept: run again, or where there is a "
+            "network, and copy the folder here"
+        )
     return UserError(
-        f"{repository} at {revision}: cannot be downloaded from the Hugging Face Hub ({error}). "
-        "This stage needs a network; what it has fetched is kept. Run it again, or where there is "
-        "one, and copy the folder here."
+        f"{repository} at {revision}: cannot be downloaded from the Hugging Face Hub ({error}); "
+        f"{remedy}."
     )
 
 

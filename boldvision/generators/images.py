@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from boldvision.errors import UserError
+
 
 def to_tensor(images: np.ndarray, px: int) -> torch.Tensor:
     """Resize by PIL's bilinear filter and scale to [-1, 1].
@@ -28,6 +30,18 @@ def to_tensor(images: np.ndarray, px: int) -> torch.Tensor:
 
 
 def to_uint8(pictures: torch.Tensor) -> np.ndarray:
-    """[-1, 1] float [N, 3, H, W] to uint8 [N, H, W, 3], by rounding."""
+    """[-1, 1] float [N, 3, H, W] to uint8 [N, H, W, 3], by rounding.
+
+    Raises
+    ------
+    UserError
+        A picture is not finite: it would be black.
+    """
+    if not torch.isfinite(pictures).all():
+        raise UserError(
+            "expected finite pictures, found NaN or infinity behind the generator's VAE. Set "
+            "`reconstruction.precision` of the run to bf16 or no; if it is, the model or the "
+            "generator is damaged: train or fetch it anew."
+        )
     scaled = pictures.float().add(1).mul(127.5).round().clamp(0, 255)
     return scaled.byte().permute(0, 2, 3, 1).cpu().numpy()

@@ -18,10 +18,12 @@ from tqdm import tqdm
 
 from boldvision import config
 from boldvision.cli import settings_from
+from boldvision.errors import UserError
 from boldvision.files import replace_folder
 from boldvision.generators.images import to_tensor
 from boldvision.generators.timesteps import draw_timesteps
 from boldvision.miniature.scenes import render_all
+from boldvision.training.finite import non_finite
 from boldvision.training.schedule import learning_rate
 
 SCENE_SEED = 1_000_000
@@ -131,14 +133,25 @@ def _descend(parameters, data: torch.Tensor, steps: int, seed: int, peak: float)
         optimizer.param_groups[0]["lr"] = learning_rate(step, peak, steps // 20 + 1, steps)
         optimizer.zero_grad()
         yield data[torch.randint(len(data), (BATCH,))]
-        nn.utils.clip_grad_norm_(parameters, 1.0)
+        norm = nn.utils.clip_grad_norm_(parameters, 1.0)
+        if not norm.isfinite():
+            raise UserError(
+                f"pretraining: expected finite gradients, found norm {norm} at step {step + 1} of "
+                f"{steps}; nothing was written. Take more scenes (--scenes) or another --seed."
+            )
         optimizer.step()
 
 
 def pretrain(
     settings: config.Generator, n_scenes: int, vae_steps: int, unet_steps: int, seed: int, out: Path
 ) -> None:
-    """Train both networks and write them to folder `out` in float16, as they ship."""
+    """Train both networks and write them to folder `out` in float16, as they ship.
+
+    Raises
+    ------
+    UserError
+        The optimization diverged.
+    """
     torch.manual_seed(seed)
     pictures = to_tensor(render_all(SCENE_SEED, n_scenes, settings.image_px), settings.image_px)
     vae = new_vae(settings.image_px)
@@ -149,12 +162,18 @@ def pretrain(
     encoder = ConditionEncoder(latents.shape[1], settings.tokens, settings.width)
     scheduler = new_scheduler()
     train_unet(unet, encoder, scheduler, latents * vae.config.scaling_factor, unet_steps, seed)
+    for network in (vae, unet, encoder):
+        if name := non_finite(network.half().state_dict()):
+            raise UserError(
+                f"pretraining: expected parameters that are finite as float16, found NaN or "
+                f"infinity in {name}; nothing was written. Take more scenes or another seed."
+            )
     part = out.with_name(f"{out.name}.part")
     part.mkdir(parents=True, exist_ok=True)
-    vae.half().save_pretrained(part / "vae")
-    unet.half().save_pretrained(part / "image_unet")
+    vae.save_pretrained(part / "vae")
+    unet.save_pretrained(part / "image_unet")
     scheduler.save_pretrained(part / "scheduler")
-    save_model(encoder.half(), str(part / "condition_encoder.safetensors"))
+    save_model(encoder, str(part / "condition_encoder.safetensors"))
     replace_folder(part, out)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from boldvision.errors import UserError
 from boldvision.generators.base import Generator
 from boldvision.seeds import derive
 
@@ -46,6 +47,11 @@ def sample(
     -------
     Tensor, [N, 3, px, px]
         Roughly in [-1, 1].
+
+    Raises
+    ------
+    UserError
+        A latent is not finite.
     """
     scheduler = generator.scheduler
     scheduler.set_timesteps(steps)
@@ -58,4 +64,10 @@ def sample(
         without, given = predicted.float().chunk(2)  # their difference is small
         epsilon = without + guidance_scale * (given - without)
         latents = scheduler.step(epsilon, t, latents).prev_sample
+    if not torch.isfinite(latents).all():
+        raise UserError(
+            f"sampling: expected finite latents after {steps} steps, found NaN or infinity. Set "
+            "`reconstruction.precision` of the run to bf16 or no; if it is, look at the losses in "
+            "training.json of the model, and train it anew."
+        )
     return generator.vae.decode(latents / generator.vae.config.scaling_factor).sample

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from boldvision.metrics.weights import flax_arrays
+from boldvision.metrics.flax import flax_arrays
 
 
 def convolutions() -> nn.Sequential:

@@ -125,7 +125,7 @@ def _load_safetensors(model: Any, path: Path) -> None:
         output_loading_info=True,
     )
     if missing := report["missing_keys"] or report["mismatched_keys"]:
-        raise UserError(f"{path}: expected all weights of {type(model).__name__}, lacks {missing}")
+        raise ValueError(f"{len(missing)} weights lacking or of another shape, as {min(missing)}")
     model.load_state_dict(loaded.state_dict())
 
 

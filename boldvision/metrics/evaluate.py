@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from boldvision.cli import settings_from
-from boldvision.config import Metrics
+from boldvision.config import Metrics, Network
 from boldvision.errors import UserError
 from boldvision.files import atomic
-from boldvision.metrics.intervals import bootstrap_interval
+from boldvision.metrics import weights
+from boldvision.metrics.identification import TIES
 from boldvision.metrics.measures import MEASURES
 
 if TYPE_CHECKING:
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 
     from boldvision.metrics.inputs import Reconstructions
     from boldvision.metrics.scoring import Scored
+
+BOOTSTRAP_INTERVAL = "95 %, bootstrap over images"
+
+IDENTIFICATION_INTERVAL = (
+    "95 %, Wilson with the jackknife's variance over images, each left out as tested and as "
+    "competitor; near 1 with under 100 images, or where few images lose much, it is a rough one"
+)
+"""Its coverage is in docs/decisions.md."""
 
 
 def per_image(
@@ -55,31 +64,68 @@ def summarize(
     *,
     settings: Metrics,
     metrics: Sequence[str],
+    constant: dict[str, int],
     seed: int,
 ) -> dict[str, Any]:
     """Pooled scores, and everything needed to read them: see `docs/architecture.md`."""
+    return {
+        "protocol": settings.protocol,
+        "direction": settings.direction,
+        "generator_label": windows[0].label,
+        "bootstrap": settings.bootstrap,
+        "seed": seed,
+        "metrics": {name: _describe(name, settings) for name in metrics},
+        "dropped": {window.window: window.dropped for window in windows},
+        "constant": dict(constant),
+        "windows": {
+            window.window: {name: _pooled(scores[window.window, name]) for name in metrics}
+            for window in windows
+        },
+    }
+
+
+def check(windows: Sequence[Reconstructions]) -> dict[str, int]:
+    """Pictures of every test window whose pixels are all equal.
+
+    Raises
+    ------
+    UserError
+        They are of several generators, or all pictures of a window are constant.
+    """
     labels = {window.label for window in windows}
     if len(labels) > 1:
         raise UserError(
             f"{windows[0].path.parent}: expected reconstructions of one generator, found "
             f"{', '.join(map(repr, sorted(labels)))}. Run `reconstruct` again."
         )
-    return {
-        "protocol": settings.protocol,
-        "direction": settings.direction,
-        "generator_label": labels.pop(),
-        "bootstrap": settings.bootstrap,
-        "seed": seed,
-        "metrics": {name: _describe(name, settings) for name in metrics},
-        "dropped": {window.window: window.dropped for window in windows},
-        "windows": {
-            window.window: {
-                name: _pooled(scores[window.window, name], window.image_id, settings, seed)
-                for name in metrics
-            }
-            for window in windows
-        },
-    }
+    constant = {window.window: window.constant() for window in windows}
+    for window in windows:
+        if constant[window.window] == len(window.image_id):
+            raise UserError(
+                f"{window.path}: expected pictures of images, found {len(window.image_id)} in "
+                "which all pixels are equal: the model that made them has failed. Look at the "
+                "losses in its training.json, train it again and run `reconstruct` again."
+            )
+    return constant
+
+
+def check_finite(windows: Sequence[Reconstructions], scores: dict[tuple[str, str], Scored]) -> None:
+    """Refuse a score that is no number.
+
+    Raises
+    ------
+    UserError
+        A value, its interval or its chance is NaN or infinite.
+    """
+    paths = {window.window: window.path for window in windows}
+    for (test_window, metric), scored in scores.items():
+        numbers = np.array([*scored.values, *scored.interval, scored.chance])
+        if bad := int((~np.isfinite(numbers)).sum()):
+            raise UserError(
+                f"{paths[test_window]}: expected finite scores, found {bad} of {metric} that are "
+                "NaN or infinite. Look at these pictures; if they are as they should be, the "
+                "weights of that metric's network are not: fetch them again."
+            )
 
 
 def _describe(name: str, settings: Metrics) -> dict[str, Any]:
@@ -90,20 +136,28 @@ def _describe(name: str, settings: Metrics) -> dict[str, Any]:
     label = network.label if network else ""
     if network and not (genuine or label):
         label = f"{network.name}, {network.weights.partition('#')[0]} weights"
+    identification = measure.kind == "two_way"
     return {
         "better": measure.better,
-        "chance": 0.5 if measure.kind == "two_way" else None,
+        "chance": 0.5 if identification else None,
+        "interval": IDENTIFICATION_INTERVAL if identification else BOOTSTRAP_INTERVAL,
+        "ties": TIES[settings.direction] if identification else "",
         "network": network.name if network else "",
         "weights": network.weights if network else "",
+        "weights_checked": _provenance(network, settings),
         "label": label,
         "genuine": genuine,
     }
 
 
-def _pooled(
-    scored: Scored, image_id: np.ndarray, settings: Metrics, seed: int
-) -> dict[str, float | int]:
-    low, high = bootstrap_interval(scored.values, image_id, samples=settings.bootstrap, seed=seed)
+def _provenance(network: Network | None, settings: Metrics) -> str:
+    if network is None:
+        return ""
+    return weights.provenance(network, protocol=settings.protocol, folder=settings.weights_folder)
+
+
+def _pooled(scored: Scored) -> dict[str, float | int]:
+    low, high = scored.interval
     return {
         "value": float(scored.values.mean()),
         "low": low,
@@ -111,6 +165,7 @@ def _pooled(
         "n": len(scored.values),
         "chance": scored.chance,
         "undefined": scored.undefined,
+        "tied": scored.tied,
     }
 
 
@@ -129,6 +184,7 @@ def evaluate(args: argparse.Namespace) -> None:
     if not metrics:
         raise UserError("--settings: expected `set`, the metrics to compute, found none")
     windows = read_reconstructions(args.reconstructions)
+    constant = check(windows)
     image_id = np.unique(np.concatenate([window.image_id for window in windows]))
     stimuli = Stimuli(ImageStack(args.images).read(image_id), image_id)
     scores = score(
@@ -139,7 +195,10 @@ def evaluate(args: argparse.Namespace) -> None:
         cache=Path(args.cache),
         seed=args.seed,
     )
-    summary = summarize(windows, scores, settings=settings, metrics=metrics, seed=args.seed)
+    check_finite(windows, scores)
+    summary = summarize(
+        windows, scores, settings=settings, metrics=metrics, constant=constant, seed=args.seed
+    )
     with atomic(args.out) as part:
         per_image(windows, scores).to_parquet(part, index=False)
     with atomic(args.summary) as part:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -10,6 +10,12 @@ Direction = Literal["prediction", "stimulus"]
 
 TIE = 1e-12
 """Correlations closer than this are equal: float64 rounding of the same number."""
+
+TIES = {
+    "prediction": "lost; stimuli that are alike would tie",
+    "stimulus": "lost; reconstructions that are alike tie with each other and score 0, not chance",
+}
+"""What becomes of equal correlations, in each direction."""
 
 
 def correlations(
@@ -52,6 +58,55 @@ def _mean_and_constant(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rows.mean(axis=1, dtype=np.float64), rows.max(axis=1) == rows.min(axis=1)
 
 
+class Comparisons(NamedTuple):
+    """What every prediction was compared with, and the outcome.
+
+    Attributes
+    ----------
+    won : array of bool [competitors, n]
+        False where the competitor is of the prediction's own image.
+    image : array of int [competitors]
+        Row of the stimulus that each competitor is, or is of.
+    number : array of int [n]
+        Competitors of other images.
+    tied : int
+        Comparisons of equal correlations; they count as lost.
+    """
+
+    won: np.ndarray
+    image: np.ndarray
+    number: np.ndarray
+    tied: int
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Fraction of the comparisons won, [n]."""
+        return self.won.sum(axis=0) / self.number
+
+
+def compare_all(
+    *, correlations: np.ndarray, direction: Direction, pairs: np.ndarray
+) -> Comparisons:
+    """Every comparison of two-way identification: see `two_way`, which averages them.
+
+    Raises
+    ------
+    ValueError
+        There is only one image.
+    """
+    m, n = correlations.shape
+    if m < 2 or (direction == "stimulus" and len(np.unique(pairs)) < 2):
+        raise ValueError("two-way identification compares images: expected at least 2, found 1")
+    true = correlations[pairs, np.arange(n)]
+    if direction == "prediction":
+        r, image = correlations, np.arange(m)
+    else:
+        r, image = correlations[pairs].T, pairs
+    other = image[:, None] != pairs
+    tied = int(((np.abs(r - true) <= TIE) & other).sum())
+    return Comparisons((r < true - TIE) & other, image, other.sum(axis=0), tied)
+
+
 def two_way(
     *, correlations: np.ndarray, direction: Direction, pairs: np.ndarray | None = None
 ) -> np.ndarray:
@@ -61,7 +116,8 @@ def two_way(
     ``#{i: R[i, j] < R[pairs[j], j]} / (m - 1)``. ``stimulus`` compares the stimulus of j with all
     predictions of other images: ``#{k: R[pairs[j], k] < R[pairs[j], j]}`` over their number. The
     paper's text means the first; the public fork's call swaps its arguments and computes the
-    second. Ties and undefined correlations are failures.
+    second. Ties and undefined correlations are failures, as in that code: in the direction
+    ``stimulus`` identical predictions tie with each other and score 0, not chance.
 
     Parameters
     ----------
@@ -75,7 +131,7 @@ def two_way(
     Returns
     -------
     array [n], float64
-        Fraction of the comparisons won, 0 to 1; chance is 0.5.
+        Fraction of the comparisons won, 0 to 1; chance is 0.5 unless there are ties.
 
     Raises
     ------
@@ -87,14 +143,7 @@ def two_way(
         if m != n:
             raise ValueError(f"{m} stimuli and {n} predictions: expected `pairs`, or as many")
         pairs = np.arange(n)
-    if m < 2 or (direction == "stimulus" and len(np.unique(pairs)) < 2):
-        raise ValueError("two-way identification compares images: expected at least 2, found 1")
-    true = correlations[pairs, np.arange(n)]
-    if direction == "prediction":
-        return np.sum(correlations < true - TIE, axis=0) / (m - 1)
-    other = pairs[:, None] != pairs[None, :]
-    won = (correlations[pairs] < true[:, None] - TIE) & other
-    return won.sum(axis=1) / other.sum(axis=1)
+    return compare_all(correlations=correlations, direction=direction, pairs=pairs).scores
 
 
 def two_way_identification(

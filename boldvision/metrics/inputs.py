@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from boldvision.errors import UserError
+from boldvision.hdf5 import open_pictures, plain_dataset, read_text
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,14 @@ class Reconstructions:
 
     def images(self, some: slice) -> np.ndarray:
         """Some of the images, uint8 [n, height, width, 3]."""
-        with h5py.File(self.path) as file:
+        with open_pictures(self.path) as file:
             return file["images"][some]
+
+    def constant(self, block: int = 64) -> int:
+        """How many of the images have the same colour in all pixels."""
+        firsts = range(0, len(self.image_id), block)
+        blocks = (self.images(slice(first, first + block)) for first in firsts)
+        return sum(int((x == x[:, :1, :1]).all(axis=(1, 2, 3)).sum()) for x in blocks)
 
 
 def read_reconstructions(folder: str | Path) -> list[Reconstructions]:
@@ -59,27 +65,14 @@ def read_reconstructions(folder: str | Path) -> list[Reconstructions]:
 
 
 def _read_window(path: Path) -> Reconstructions:
-    with h5py.File(path) as file:
-        _check_images(path, file)
-        if missing := {"trial", "image_id"} - set(file):
-            raise UserError(f"{path}: lacks {', '.join(missing)}. Run `reconstruct` again.")
-        trial, image_id = file["trial"][:], file["image_id"][:]
-        n = len(file["images"])
-        if not len(trial) == len(image_id) == n or len(np.unique(image_id)) < 2:
-            raise UserError(
-                f"{path}: expected reconstructions of at least 2 images, each with its trial and "
-                f"image_id; found {n} reconstructions, {len(trial)} trials and "
-                f"{len(np.unique(image_id))} distinct image ids. Run `reconstruct` again."
-            )
-        dropped, label = int(file.attrs.get("dropped", 0)), str(file.attrs.get("label", ""))
-    return Reconstructions(path, trial, image_id, dropped, label)
-
-
-def _check_images(path: Path, file: h5py.File) -> None:
-    images = file.get("images")
-    if images is None or images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
-        found = "none" if images is None else f"{images.dtype} {list(images.shape)}"
+    with open_pictures(path) as file:
+        shape = file["images"].shape[:1]
+        image_id = plain_dataset(file, "image_id", np.int64, shape)[:]
+        trial = plain_dataset(file, "trial", np.int64, shape)[:]
+        dropped, label = int(file.attrs["dropped"]), read_text(file, "label")
+    if (found := len(np.unique(image_id))) < 2:
         raise UserError(
-            f"{path}: expected `images` uint8 [N, height, width, 3], found {found}. "
-            "Run the stage that writes it again."
+            f"{path}: expected reconstructions of at least 2 images, found {len(image_id)} of "
+            f"{found}; run `reconstruct` again"
         )
+    return Reconstructions(path, trial, image_id, dropped, label)

@@ -10,8 +10,10 @@ import torch
 
 from boldvision.config import Network
 from boldvision.errors import UserError
+from boldvision.files import reading
 from boldvision.metrics import dreamsim, weights
 from boldvision.metrics.architectures import NETWORKS, Architecture
+from boldvision.metrics.pins import parse, source_name
 from boldvision.metrics.pixels import unit_range
 from boldvision.seeds import derive
 from boldvision.training.device import best_device
@@ -34,11 +36,11 @@ class FeatureNetwork:
         self._architecture = _architecture(network.name)
         self._batch_size = batch_size
         self._device = best_device()
-        model, digest = _model(network, self._architecture, protocol=protocol, folder=folder)
+        model, digest = _model(network, self._architecture, protocol, Path(folder), self._device)
         self._model = model.eval().requires_grad_(False).to(self._device)
-        self._pretrained = weights.parse(network.weights).pretrained
+        self._pretrained = parse(network.weights).pretrained
         self.layers = self._architecture.layers
-        self.identity = f"{weights.source_name(network.name, protocol)} {digest}"
+        self.identity = f"{source_name(network.name, protocol)} {digest}"
 
     def __call__(self, images: np.ndarray, layers: Sequence[str]) -> dict[str, np.ndarray]:
         """Features of images, computed only up to the deepest of the layers.
@@ -69,6 +71,12 @@ class FeatureNetwork:
             for values in self._architecture.normalization
         )
         found = self._architecture.read(self._model, (x - mean) / std, layers)
+        if not all(torch.isfinite(values).all() for values in found.values()):
+            raise UserError(
+                f"metrics.networks: {self.identity}: expected finite features, found NaN or "
+                "infinity: its weights are damaged. Delete its file, run the stage `weights` again "
+                "and check what it says."
+            )
         if "classes" in found:
             found["classes"] = self._labels(found["classes"])
         return {layer: found[layer].cpu().numpy() for layer in layers}
@@ -97,22 +105,25 @@ def _architecture(name: str) -> Architecture:
 
 
 def _model(
-    network: Network, architecture: Architecture, *, protocol: str, folder: str | Path
+    network: Network, architecture: Architecture, protocol: str, folder: Path, device: str
 ) -> tuple[torch.nn.Module, str]:
     """The module, and what identifies its weights."""
-    pretrained = weights.parse(network.weights).pretrained
-    if network.name == "dreamsim":
-        if not pretrained:
+    pin = parse(network.weights)
+    if network.name == dreamsim.NAME:
+        if not pin.pretrained:
             raise UserError(
                 "metrics.networks: dreamsim: expected `weights: pretrained`, found random; name "
                 "another network for the role, such as lpips_alex"
             )
-        return dreamsim.load(folder), weights.sha256_of_folder(Path(folder) / "dreamsim")
-    if not pretrained:
+        cache, digest = dreamsim.locate(pin, folder)
+        return dreamsim.load(cache, device), digest
+    if not pin.pretrained:
         return _random(network.name, architecture), "random"
     path, digest = weights.locate(network, protocol=protocol, folder=folder)
     model = architecture.build()
-    architecture.load(model, path)
+    remedy = "delete it and run the stage `weights` again"
+    with reading(path, f"the weights of {network.name}", remedy):
+        architecture.load(model, path)
     return model, digest
 
 

@@ -71,7 +71,7 @@ _PIL_INPUTS = {
 PROTOCOLS: dict[str, Protocol] = {
     "dynadiff": Protocol(
         stimulus=(Resize(512),),
-        reconstruction=(),
+        reconstruction=(Resize(512),),
         inputs=_PIL_INPUTS,
         ssim="image",
         efficientnet="IMAGENET1K_V1",
@@ -100,7 +100,9 @@ PROTOCOLS: dict[str, Protocol] = {
         efficientnet="IMAGENET1K_V2",
     ),
 }
-"""``dynadiff`` follows the paper's public evaluation code; its text says 224 px throughout.
+"""``dynadiff`` follows the paper's public evaluation code; its text says 224 px throughout. There
+stimuli are resized from 425 to 512 px and reconstructions have 512: one of another size is brought
+to 512 too, so that both are smoothed alike and a perfect copy scores as one.
 MindEye and Brain-Diffuser have neither mIoU nor DreamSim: there, those sizes are Dynadiff's."""
 
 

@@ -13,10 +13,11 @@ import numpy as np
 
 from boldvision.config import Metrics
 from boldvision.errors import UserError
-from boldvision.files import atomic
+from boldvision.files import atomic, reading
 from boldvision.fingerprint import fingerprint
-from boldvision.metrics.identification import correlations, two_way
+from boldvision.metrics.identification import compare_all, correlations
 from boldvision.metrics.inputs import Reconstructions
+from boldvision.metrics.intervals import bootstrap_interval, identification_interval
 from boldvision.metrics.measures import MEASURES, UNDEFINED, Measure, compare
 from boldvision.metrics.protocols import PROTOCOLS, Resize, resize
 from boldvision.seeds import numpy_generator
@@ -45,13 +46,19 @@ class Scored:
         Expected of a reconstruction that is unrelated to its stimulus: 0.5 for two-way
         identification, else the mean over pairs of a reconstruction and another image's stimulus
         (all pairs for correlations, one for each reconstruction for the rest).
+    interval : (float, float)
+        95 % interval of the mean, over images.
     undefined : int
         Values that were undefined (constant image) and count as uncorrelated.
+    tied : int
+        Comparisons of two-way identification that were ties and count as lost.
     """
 
     values: np.ndarray
     chance: float
+    interval: tuple[float, float]
     undefined: int
+    tied: int = 0
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ def score(
     cache : Path
         Folder where features of stimuli are kept from one call to the next.
     seed : int
-        Of the random pairs behind `Scored.chance`.
+        Of the random pairs behind `Scored.chance`, and of bootstrap samples.
 
     Returns
     -------
@@ -180,7 +187,11 @@ def cached_features(
             with atomic(own) as part:
                 np.save(part, np.concatenate([block[layer] for block in blocks]))
             own.replace(paths[layer])
-    return {layer: np.load(path, mmap_mode="r") for layer, path in paths.items()}
+    found = {}
+    for layer, path in paths.items():
+        with reading(path, "features of stimuli", "delete it and run again"):
+            found[layer] = np.load(path, mmap_mode="r")
+    return found
 
 
 def _score_window(
@@ -220,25 +231,31 @@ def _score_window(
             r = np.concatenate(true[name], axis=1)
             scored[name] = _identification(r, rows, settings)
         else:
-            scored[name] = _paired(measure, true[name], unrelated[name])
+            values, chance, undefined = _paired(measure, true[name], unrelated[name])
+            interval = bootstrap_interval(values, rows, samples=settings.bootstrap, seed=seed)
+            scored[name] = Scored(values, chance, interval, undefined)
     return scored
 
 
 def _identification(r: np.ndarray, rows: np.ndarray, settings: Metrics) -> Scored:
     """Among the stimuli of this window only."""
     present, pairs = np.unique(rows, return_inverse=True)
-    values = two_way(correlations=r[present], direction=settings.direction, pairs=pairs)
-    true = r[rows, np.arange(len(rows))]
-    return Scored(values, 0.5, int(np.isnan(true).sum()))
+    compared = compare_all(correlations=r[present], direction=settings.direction, pairs=pairs)
+    interval = identification_interval(compared.won, pairs, compared.image)
+    undefined = int(np.isnan(r[rows, np.arange(len(rows))]).sum())
+    return Scored(compared.scores, 0.5, interval, undefined, compared.tied)
 
 
-def _paired(measure: Measure, true: list[np.ndarray], unrelated: np.ndarray) -> Scored:
+def _paired(
+    measure: Measure, true: list[np.ndarray], unrelated: np.ndarray
+) -> tuple[np.ndarray, float, int]:
+    """Values, chance, and how many values were undefined."""
     values = np.concatenate(true)
     undefined = np.isnan(values)
     instead = UNDEFINED.get(measure.kind, np.nan)
     values = np.where(undefined, instead, values)
     chance = np.where(np.isnan(unrelated), instead, unrelated)
-    return Scored(values, float(chance.mean()), int(undefined.sum()))
+    return values, float(chance.mean()), int(undefined.sum())
 
 
 def _unrelated_correlations(

@@ -21,9 +21,9 @@ class Source:
         May contain ``{revision}``.
     sha256 : str or None
         Digest, or its first 8 digits where the publisher gives only these (torchvision puts them
-        into the file name); None: the publisher gives none, the configuration has to.
+        into the file name); None: the publisher gives none, and the first one found is trusted.
     revision : str or None
-        Commit of a Hugging Face repository; None: the configuration has to give it.
+        Commit of a Hugging Face repository.
     """
 
     file: str
@@ -69,8 +69,18 @@ SOURCES: dict[str, Source] = {
         "https://huggingface.co/facebook/mask2former-swin-large-coco-panoptic"
         "/resolve/{revision}/model.safetensors",
         None,
+        "a4edee47b1b2662241ceed627430aa22d0647bd0",
     ),
 }
+"""Mask2Former: the main branch has only a pickle; at this commit there are safetensors."""
+
+DREAMSIM = (
+    "https://github.com/ssundaram21/dreamsim/releases/download/v0.2.0-checkpoints"
+    "/dreamsim_ensemble_checkpoint.zip"
+)
+
+DINO = "https://dl.fbaipublicfiles.com/dino/dino_vitbase16_pretrain/dino_vitbase16_pretrain.pth"
+"""The backbone of DreamSim that its archive lacks."""
 
 INSTALLED: dict[str, Installed] = {
     "alexnet": Installed(

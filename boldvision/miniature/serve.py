@@ -15,7 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from boldvision.config import S3
 from boldvision.errors import UserError
+from boldvision.nsd.transport import anonymous_client
 
 PART_BYTES = 8 << 20
 """Larger files are uploaded in parts of this size, as the AWS command line does."""
@@ -65,22 +67,9 @@ def serving(folder: str | Path, bucket: str, prefixes: Sequence[str] = ("",)) ->
 
 
 def _load(address: str, bucket: str, folder: Path, keys: list[str]) -> None:
-    import boto3
     from boto3.s3.transfer import TransferConfig
-    from botocore import UNSIGNED
-    from botocore.config import Config
 
-    client = boto3.client(
-        "s3",
-        endpoint_url=address,
-        region_name="us-east-1",
-        config=Config(
-            signature_version=UNSIGNED,
-            s3={"addressing_style": "path"},
-            ignore_configured_endpoint_urls=True,
-            proxies={},
-        ),
-    )
+    client = anonymous_client(S3(bucket=bucket, region="us-east-1", endpoint=address))
     client.create_bucket(Bucket=bucket)
     parts = TransferConfig(PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=2)
     for key in keys:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +13,8 @@ import numpy as np
 
 from boldvision.config import Design
 from boldvision.errors import UserError
+from boldvision.files import reading
+from boldvision.nsd.roi import AGAIN
 from boldvision.nsd.runs import (
     TASK_RUNS,
     TRIALS_EVEN_RUN,
@@ -28,6 +33,15 @@ SLOTS = 75
 """Four-second slots of a task run; slot q starts at design row 3 q."""
 
 ROWS_PER_SLOT = VOLUMES // SLOTS
+
+LARGEST_EXPDESIGN = 1 << 26
+"""Bytes of nsd_expdesign.mat, packed or not, at most."""
+
+LARGEST_RUN_DESIGN = 1 << 14
+"""Bytes of a run's design, at most."""
+
+MAT_HEADER_BYTES, MAT_COMPRESSED = 128, 15
+"""Of the .mat format, version 5: length of the header, type of a compressed element."""
 
 
 @dataclass(frozen=True)
@@ -63,20 +77,13 @@ def read_experiment_design(path: str | Path, design: Design) -> ExperimentDesign
         not shown three times, a run has the wrong number of trials, or images that should be
         shared are not.
     """
-    import scipy.io
-
-    _check_sha256(Path(path), design.expdesign_sha256)
-    try:
-        content = scipy.io.loadmat(path)
+    with reading(path, "nsd_expdesign.mat", AGAIN):
+        content = _matlab(Path(path), design.expdesign_sha256)
         # The file stores unsigned integers, whose differences wrap.
         fields = {
             name: np.asarray(content[name]).astype(np.int64)
             for name in ("masterordering", "subjectim", "sharedix", "stimpattern")
         }
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise UserError(
-            f"{path}: not a readable nsd_expdesign.mat ({error}); fetch it again"
-        ) from None
     experiment = ExperimentDesign(
         masterordering_1based=fields["masterordering"].ravel(),
         subject_image_ids=fields["subjectim"],
@@ -84,9 +91,7 @@ def read_experiment_design(path: str | Path, design: Design) -> ExperimentDesign
         stimpattern=fields["stimpattern"],
     )
     for fault in _faults(experiment, design):
-        raise UserError(
-            f"{path}: {fault}; fetch the file again, or correct `design` in the configuration"
-        )
+        raise UserError(f"{path}: {fault}; {AGAIN}, or correct `design` in the configuration")
     return experiment
 
 
@@ -135,33 +140,62 @@ def read_run_design(path: str | Path) -> np.ndarray:
         Not 225 non-negative integers, an onset between slots, or a number of trials that is
         neither 63, 62 nor 0.
     """
-    try:
-        rows = np.loadtxt(path, dtype=np.int64, ndmin=1)
-    except (ValueError, OSError) as error:
-        raise UserError(
-            f"{path}: expected one integer per line ({error}); fetch it again"
-        ) from None
-    if rows.shape != (VOLUMES,):
-        raise UserError(f"{path}: expected {VOLUMES} lines, found {rows.shape}; fetch it again")
-    if rows.min() < 0:
-        raise UserError(f"{path}: expected image ids and zeros, found {rows.min()}")
-    onsets = np.flatnonzero(rows)
-    if (onsets % ROWS_PER_SLOT).any():
-        raise UserError(f"{path}: expected onsets in every third row, found rows {onsets}")
-    if len(onsets) not in (TRIALS_ODD_RUN, TRIALS_EVEN_RUN, 0):
-        raise UserError(f"{path}: expected 63 or 62 trials, or 0 at rest, found {len(onsets)}")
+    expected = f"{VOLUMES} lines of one integer each"
+    with reading(path, expected, AGAIN):
+        size = Path(path).stat().st_size
+        if size > LARGEST_RUN_DESIGN:
+            raise ValueError(f"{size} bytes")
+        rows = np.array(Path(path).read_text("ascii").split(), dtype=np.int64)
+    fault = _run_fault(rows)
+    if fault is not None:
+        raise UserError(f"{path}: {fault}; {AGAIN}")
     return rows
 
 
-def _check_sha256(path: Path, expected: str | None) -> None:
-    if not path.is_file():
-        raise UserError(f"{path}: expected nsd_expdesign.mat, found no file; fetch `experiment`")
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if expected is not None and found != expected:
+def _run_fault(rows: np.ndarray) -> str | None:
+    """What is wrong with the rows of a run, in words."""
+    if rows.shape != (VOLUMES,):
+        return f"expected {VOLUMES} lines, found {len(rows)}"
+    if rows.min() < 0:
+        return f"expected image ids and zeros, found {rows.min()}"
+    onsets = np.flatnonzero(rows)
+    if (onsets % ROWS_PER_SLOT).any():
+        return f"expected onsets in every third row, found rows {onsets.tolist()}"
+    if len(onsets) not in (TRIALS_ODD_RUN, TRIALS_EVEN_RUN, 0):
+        return f"expected 63 or 62 trials, or 0 at rest, found {len(onsets)}"
+    return None
+
+
+def _matlab(path: Path, expected_sha256: str | None) -> dict[str, np.ndarray]:
+    """Variables of a .mat file (version 5) that is the pinned one, or small once unpacked."""
+    import scipy.io
+
+    size = path.stat().st_size
+    if size > LARGEST_EXPDESIGN:
+        raise ValueError(f"{size} bytes")
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if expected_sha256 is not None and found != expected_sha256:
         raise UserError(
-            f"{path}: expected sha256 {expected}, found {found}; "
-            "fetch it again, or set design.expdesign_sha256"
+            f"{path}: expected sha256 {expected_sha256}, found {found}; "
+            f"{AGAIN}, or set design.expdesign_sha256"
         )
+    _require_small(content)
+    return scipy.io.loadmat(io.BytesIO(content))
+
+
+def _require_small(content: bytes) -> None:
+    """Raise ValueError if the variables of a .mat file unpack to more than such a file holds."""
+    order = "<" if content[126:128] == b"IM" else ">"
+    unpacked, place = 0, MAT_HEADER_BYTES
+    while place + 8 <= len(content):
+        kind, size = struct.unpack_from(f"{order}II", content, place)
+        place += 8 + size
+        if kind == MAT_COMPRESSED:
+            packed = content[place - size : place]
+            unpacked += len(zlib.decompressobj().decompress(packed, LARGEST_EXPDESIGN + 1))
+        if unpacked > LARGEST_EXPDESIGN:
+            raise ValueError(f"more than {LARGEST_EXPDESIGN} bytes once unpacked")
 
 
 def _faults(experiment: ExperimentDesign, design: Design) -> list[str]:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
+import glob
 import os
 import shutil
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from boldvision.errors import UserError
-from boldvision.files import atomic
-from boldvision.nsd.integrity import etag_agrees, gzip_fault, sha256
+from boldvision.files import atomic, machine_fault
+from boldvision.nsd.integrity import agrees, gzip_fault, sha256
 from boldvision.nsd.s3 import Bucket, Remote
 
 WORKERS = 4
 """Objects in flight at once."""
+
+
+class Finding(NamedTuple):
+    """What is wrong with a file, None if nothing is; and by what it was verified."""
+
+    fault: str | None
+    by: str
 
 
 class Entry(NamedTuple):
@@ -57,6 +63,8 @@ def download(bucket: Bucket, targets: dict[str, Path]) -> list[Entry]:
     UserError
         An object is missing or damaged, the disk is too small, or the server fails.
     """
+    if not targets:
+        return []
     remotes = bucket.heads(list(targets))
     total = sum(remote.bytes for remote in remotes)
     have = sum(_bytes_there(remote, targets[remote.key]) for remote in remotes)
@@ -66,57 +74,17 @@ def download(bucket: Bucket, targets: dict[str, Path]) -> list[Entry]:
         flush=True,
     )
     require_disk(next(iter(targets.values())).parent, total - have)
-    with progress(total) as advance, ThreadPoolExecutor(WORKERS) as pool:
+    with progress(total, have) as advance, ThreadPoolExecutor(WORKERS) as pool:
         jobs = [pool.submit(_fetch, bucket, r, targets[r.key], advance) for r in remotes]
         try:
-            return [job.result() for job in as_completed(jobs)]
+            fetched = [job.result() for job in as_completed(jobs)]
         except BaseException:
             advance.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def link(raw: str | Path, targets: dict[str, Path]) -> list[Entry]:
-    """Link files of an existing copy of the bucket, which is never written to.
-
-    Parameters
-    ----------
-    raw
-        Folder with the bucket's keys.
-    targets
-        Where each key is linked.
-
-    Raises
-    ------
-    UserError
-        A file is missing or is a damaged gzip file.
-    """
-    sources = {key: raw_file(raw, key) for key in targets}
-    for key, source in sources.items():
-        target = targets[key]
-        if target.resolve() != source.resolve():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.unlink(missing_ok=True)
-            target.symlink_to(source)
-    with ThreadPoolExecutor(WORKERS) as pool:
-        return list(pool.map(_inspect_raw, sources.items()))
-
-
-def raw_file(raw: str | Path, key: str) -> Path:
-    """Absolute path of a key in an existing copy of the bucket.
-
-    Raises
-    ------
-    UserError
-        There is no such file.
-    """
-    path = (Path(raw).expanduser() / key).absolute()
-    if not path.is_file():
-        raise UserError(
-            f"{path}: no such file; `raw` must be a folder with the bucket's keys, "
-            "or null to download"
-        )
-    return path
+    verified = Counter(by for _, by in fetched)
+    print("verified:", ", ".join(f"{n} by {by}" for by, n in verified.most_common()), flush=True)
+    return [entry for entry, _ in fetched]
 
 
 def require_disk(folder: Path, needed: int) -> None:
@@ -137,18 +105,18 @@ def require_disk(folder: Path, needed: int) -> None:
 
 
 @contextmanager
-def mind_full_disk(folder: Path, size: int) -> Iterator[None]:
-    """Turn "no space left" while writing `size` bytes into a `UserError` that says what to do."""
+def writing(path: Path) -> Iterator[None]:
+    """Name the file in what the machine has against it: the error of a write does not.
+
+    Raises
+    ------
+    UserError
+        The disk is full, or another of `boldvision.files.MACHINE_FAULTS`.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        free = readable(shutil.disk_usage(folder).free)
-        raise UserError(
-            f"{folder}: the disk is full, {readable(size)} to write, {free} free; "
-            "make room and run again to resume"
-        ) from None
+        raise machine_fault(error, path) or error from None
 
 
 def readable(count: int) -> str:
@@ -180,18 +148,20 @@ class Advance:
 
 
 @contextmanager
-def progress(total: int) -> Iterator[Advance]:
-    """A progress bar of `total` bytes, sparing with lines when it goes to a file."""
+def progress(total: int, have: int = 0) -> Iterator[Advance]:
+    """A progress bar of `total` bytes with their rate, sparing when it goes to a file.
+
+    `have` bytes are there already and no part of the rate.
+    """
     from tqdm import tqdm
 
     interval = 0.2 if sys.stderr.isatty() else 30
-    with tqdm(total=total, unit="B", unit_scale=True, mininterval=interval) as bar:
+    with tqdm(total=total, initial=have, unit="B", unit_scale=True, mininterval=interval) as bar:
         yield Advance(bar)
 
 
 def _part(remote: Remote, target: Path) -> Path:
-    version = hashlib.sha256(remote.etag.encode()).hexdigest()[:12]
-    return target.with_name(f".{target.name}.{version}.part")
+    return target.with_name(f".{target.name}.{remote.version}.part")
 
 
 def _bytes_there(remote: Remote, target: Path) -> int:
@@ -201,22 +171,25 @@ def _bytes_there(remote: Remote, target: Path) -> int:
     return 0
 
 
-def _fetch(bucket: Bucket, remote: Remote, target: Path, advance: Callable[[int], None]) -> Entry:
+def _fetch(
+    bucket: Bucket, remote: Remote, target: Path, advance: Callable[[int], None]
+) -> tuple[Entry, str]:
     """Bring one object to its target; a damaged transfer is repeated once from the start."""
-    if target.is_file() and _fault(bucket, remote, target) is None:
-        advance(remote.bytes)
-        return Entry(*_fields(remote), sha256(target))
+    if target.is_file():
+        fault, by = _inspect(bucket, remote, target)
+        if fault is None:
+            return _entry(remote, target), by
     part = _part(remote, target)
-    for stale in target.parent.glob(f".{target.name}.*.part"):
+    for stale in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         if stale != part:
             stale.unlink()
     for _ in range(2):
         _fill(bucket, remote, part, advance)
-        fault = _fault(bucket, remote, part)
+        fault, by = _inspect(bucket, remote, part)
         if fault is None:
-            entry = Entry(*_fields(remote), sha256(part))
+            entry = _entry(remote, part)
             part.replace(target)
-            return entry
+            return entry, by
         part.unlink()
     raise UserError(
         f"s3://{bucket.name}/{remote.key}: {fault}, twice; nothing was kept. Try again later or "
@@ -224,14 +197,13 @@ def _fetch(bucket: Bucket, remote: Remote, target: Path, advance: Callable[[int]
     )
 
 
-def _fields(remote: Remote) -> tuple[str, int, str, str]:
-    return remote.key, remote.bytes, remote.etag, remote.last_modified
+def _entry(remote: Remote, path: Path) -> Entry:
+    return Entry(remote.key, remote.bytes, remote.etag, remote.last_modified, sha256(path))
 
 
 def _fill(bucket: Bucket, remote: Remote, part: Path, advance: Callable[[int], None]) -> None:
     part.parent.mkdir(parents=True, exist_ok=True)
-    with mind_full_disk(part.parent, remote.bytes), part.open("ab") as file:
-        advance(file.tell())
+    with writing(part), part.open("ab") as file:
         for piece in bucket.stream(remote, file.tell()):
             file.write(piece)
             advance(len(piece))
@@ -239,26 +211,27 @@ def _fill(bucket: Bucket, remote: Remote, part: Path, advance: Callable[[int], N
         os.fsync(file.fileno())
 
 
-def _fault(bucket: Bucket, remote: Remote, path: Path) -> str | None:
-    """What is wrong with a file that should hold an object; None if nothing is."""
+def _inspect(bucket: Bucket, remote: Remote, path: Path) -> Finding:
+    """Compare a file with the object that it should be."""
     size = path.stat().st_size
     if size != remote.bytes:
-        return f"expected {remote.bytes} bytes, found {size}"
-    multipart = "-" in remote.etag
-    agrees = etag_agrees(path, remote.etag, bucket.part_bytes(remote) if multipart else None)
-    if agrees is False:
-        return f"the bytes do not have the ETag {remote.etag}"
-    if agrees is None:
-        print(f"{remote.key}: ETag {remote.etag} of parts of unknown size, not checked")
-    fault = gzip_fault(path) if remote.key.endswith(".gz") else None
-    return fault and f"damaged gzip ({fault})"
-
-
-def _inspect_raw(item: tuple[str, Path]) -> Entry:
-    key, path = item
-    fault = gzip_fault(path) if key.endswith(".gz") else None
-    if fault is not None:
-        raise UserError(f"{path}: damaged gzip ({fault}); replace it in your copy of the bucket")
-    stat = path.stat()
-    modified = datetime.fromtimestamp(int(stat.st_mtime), UTC).isoformat()
-    return Entry(key, stat.st_size, "", modified, sha256(path))
+        return Finding(f"expected {remote.bytes} bytes, found {size}", "")
+    by, fault, zipped = "", None, remote.key.endswith(".gz")
+    for checksum in remote.checksums:
+        part_bytes = bucket.part_bytes(remote) if checksum.parts else None
+        agreed = agrees(path, checksum, part_bytes)
+        if agreed:
+            by, fault = checksum.algorithm, None
+            break
+        if agreed is False:
+            fault = f"the bytes do not have the {checksum.source}"
+            if checksum.algorithm != "md5":  # a server's ETag may look like an md5 and be none
+                break
+    if fault:
+        return Finding(fault, "")
+    if not by:
+        by = "size and gzip checksum only" if zipped else "size only"
+        known = ", ".join(checksum.source for checksum in remote.checksums)
+        print(f"{remote.key}: {by} (ETag {remote.etag or 'none'}; {known or 'no checksum'})")
+    fault = gzip_fault(path) if zipped else None
+    return Finding(fault and f"damaged gzip ({fault})", by)

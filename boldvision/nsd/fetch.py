@@ -7,7 +7,9 @@ is resumed after an interruption, checked, and recorded in a ledger.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -17,11 +19,15 @@ from pydantic import ValidationError
 from boldvision.cli import settings_from
 from boldvision.config import S3, Design, Section, Subject
 from boldvision.errors import UserError
-from boldvision.files import replace_folder
+from boldvision.files import only_job, replace_folder
 from boldvision.nsd import keys
-from boldvision.nsd.download import Entry, download, link, raw_file, write_ledger
+from boldvision.nsd.download import Entry, download, write_ledger
+from boldvision.nsd.raw import has_file, link, list_raw, raw_files, raw_path, require_apart
 from boldvision.nsd.rawdata import dereference, fmriprep_keys
 from boldvision.nsd.runs import file_runs, task_file_runs
+
+COMPARED = 40
+"""Shared images whose pixels the stimulus file must have: in NSD 12 MB, 300 kB each."""
 
 
 class Settings(Section):
@@ -35,23 +41,23 @@ class Settings(Section):
 
 
 def fetch_experiment(settings: Settings, args: argparse.Namespace) -> list[Entry]:
-    """Fetch the experiment's design and the table of its images."""
-    return _files(settings, {key: args.root / key for key in (keys.expdesign(), keys.stim_info())})
+    """Fetch the experiment's design."""
+    return _files(settings, {keys.expdesign(): args.root / keys.expdesign()})
 
 
 def fetch_subject(settings: Settings, args: argparse.Namespace) -> list[Entry]:
-    """Fetch a subject's region of interest, brain mask, behaviour and the designs of all runs."""
+    """Fetch a subject's region of interest and the designs of all runs."""
     name, subject = args.subject, _subject(settings)
-    single = [keys.roi(name), keys.brainmask(name), keys.responses(name)]
     designs = [
         keys.design(name, session, run)
         for session in range(1, subject.sessions + 1)
         for run in file_runs(subject, session)
     ]
     folder = args.root / keys.design_folder(name)
-    targets = {key: args.root / key for key in single} | _within(_partial(folder), designs)
-    entries = _files(settings, targets)
-    replace_folder(_partial(folder), folder)
+    roi = {keys.roi(name): args.root / keys.roi(name)}
+    targets = _within(_partial(folder), designs)
+    entries = _files(settings, roi | targets)
+    _complete(folder, targets)
     return entries
 
 
@@ -59,8 +65,9 @@ def fetch_session(settings: Settings, args: argparse.Namespace) -> list[Entry]:
     """Fetch the BOLD of the task runs of a session."""
     runs = task_file_runs(_subject(settings), args.session)
     series = [keys.timeseries(args.subject, args.session, run) for run in runs]
-    entries = _files(settings, _within(_partial(args.out), series))
-    replace_folder(_partial(args.out), args.out)
+    targets = _within(_partial(args.out), series)
+    entries = _files(settings, targets)
+    _complete(args.out, targets)
     return entries
 
 
@@ -68,8 +75,9 @@ def fetch_betas(settings: Settings, args: argparse.Namespace) -> list[Entry]:
     """Fetch the single-trial betas of a session."""
     file_runs(_subject(settings), args.session)  # the session exists
     key = keys.betas(args.subject, args.session, args.kind, args.file)
-    entries = _files(settings, _within(_partial(args.out), [key]))
-    replace_folder(_partial(args.out), args.out)
+    targets = _within(_partial(args.out), [key])
+    entries = _files(settings, targets)
+    _complete(args.out, targets)
     return entries
 
 
@@ -91,7 +99,7 @@ def fetch_images(settings: Settings, args: argparse.Namespace) -> list[Entry]:
         bucket = _bucket(settings)
         entries += stimuli.fetch_images(bucket, image_id, settings.design, out, known)
     else:
-        source = raw_file(settings.raw, keys.stimuli())
+        [source] = raw_files(settings.raw, [keys.stimuli()]).values()
         stimuli.copy_images(source, image_id, settings.design, out, known)
         key = f"{keys.stimuli()}#{args.subject}"
         entries.append(Entry(key, out.stat().st_size, "", "", sha256(out)))
@@ -110,7 +118,7 @@ def fetch_rawdata(settings: Settings, args: argparse.Namespace) -> list[Entry]:
     entries = _files(settings, targets)
     for target in targets.values():
         dereference(target)
-    replace_folder(folder, args.out)
+    _complete(args.out, targets)
     return entries
 
 
@@ -130,12 +138,19 @@ def main(argv: list[str] | None = None) -> int:
     try:
         given = settings_from(args.settings) | settings_from(args.source)
         settings = Settings.model_validate(given)
+        if args.endpoint:
+            s3 = S3.model_validate(settings.s3.model_dump() | {"endpoint": args.endpoint})
+            settings = settings.model_copy(update={"s3": s3})
     except ValidationError as error:
-        raise UserError(f"--settings: {error}") from None
-    if args.endpoint:
-        s3 = settings.s3.model_copy(update={"endpoint": args.endpoint})
-        settings = settings.model_copy(update={"s3": s3})
-    write_ledger(args.ledger, PARTS[args.part](settings, args))
+        wrong = "; ".join(
+            f"{'.'.join(map(str, line['loc']))}: {line['msg']}" for line in error.errors()
+        )
+        raise UserError(f"--settings: {wrong}") from None
+    place = _place(args)
+    if settings.raw is not None:
+        require_apart(settings.raw, args.root, place, args.ledger)
+    with only_job(place):
+        write_ledger(args.ledger, PARTS[args.part](settings, args))
     return 0
 
 
@@ -195,24 +210,32 @@ def _listed(settings: Settings, folder: str, below: bool = True) -> list[str]:
     """Keys in a folder of the bucket or of an existing copy of it."""
     if settings.raw is None:
         return _bucket(settings).keys(folder, below)
-    raw = Path(settings.raw).expanduser()
-    found = (raw / folder).glob("**/*" if below else "*")
-    return [path.relative_to(raw).as_posix() for path in found if path.is_file()]
+    return list_raw(settings.raw, folder, below)
 
 
 def _shared_images(settings: Settings, shared_ids: np.ndarray, seen: np.ndarray) -> dict[int, str]:
-    """Keys of the first, the middle and the last image that is shared and seen, by image_id.
+    """Keys of images that are shared and seen, from the first to the last, by image_id.
 
     An existing copy of the bucket often lacks these files: then nothing is compared.
     """
     numbers = (np.flatnonzero(np.isin(shared_ids, seen)) + 1).tolist()
-    chosen = {numbers[i] for i in (0, len(numbers) // 2, -1)}
+    spread = np.linspace(0, len(numbers) - 1, min(COMPARED, len(numbers))).round().astype(int)
+    chosen = [numbers[i] for i in spread]
     wanted = {int(shared_ids[n - 1]): keys.shared_image(n, shared_ids[n - 1]) for n in chosen}
     if settings.raw is not None:
-        raw = Path(settings.raw).expanduser()
-        wanted = {image_id: key for image_id, key in wanted.items() if (raw / key).is_file()}
+        places = {image_id: raw_path(settings.raw, key) for image_id, key in wanted.items()}
+        wanted = {image_id: wanted[image_id] for image_id in wanted if has_file(places[image_id])}
     print(f"shared images to compare with the stimulus file: {len(wanted)}", flush=True)
     return wanted
+
+
+def _place(args: argparse.Namespace) -> Path:
+    """What a part makes, or the chief of it: this names the lock."""
+    if args.part == "experiment":
+        return args.root / keys.expdesign()
+    if args.part == "subject":
+        return args.root / keys.design_folder(args.subject)
+    return args.root / "images" / f"{args.subject}.h5" if args.part == "images" else args.out
 
 
 def _within(folder: Path, wanted: list[str]) -> dict[str, Path]:
@@ -222,3 +245,16 @@ def _within(folder: Path, wanted: list[str]) -> dict[str, Path]:
 def _partial(folder: Path) -> Path:
     """Where a folder grows; it gets its name when it is complete."""
     return folder.with_name(f"{folder.name}.partial")
+
+
+def _complete(folder: Path, targets: dict[str, Path]) -> None:
+    """Give a folder its name, without what a fetch of another configuration left in it."""
+    wanted = set(targets.values())
+    for above, folders, files in os.walk(_partial(folder), topdown=False):
+        for path in (Path(above, name) for name in files + folders):
+            if path.is_dir() and not path.is_symlink():
+                with suppress(OSError):  # it holds what is wanted
+                    path.rmdir()
+            elif path not in wanted:
+                path.unlink()
+    replace_folder(_partial(folder), folder)

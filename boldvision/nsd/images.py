@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from boldvision.errors import UserError
-from boldvision.files import atomic
+from boldvision.files import atomic, reading
+from boldvision.nsd.roi import AGAIN
 
 
 class ImageStack:
@@ -26,24 +27,15 @@ class ImageStack:
     """
 
     def __init__(self, path: str | Path) -> None:
-        import h5py
+        from boldvision.hdf5 import contiguous, open_hdf5, plain_dataset
 
         self.path = Path(path)
-        try:
-            with h5py.File(path) as file:
-                self.image_id: np.ndarray = file["image_id"][:]
-                stored = file["images"]
-                offset, shape, dtype = stored.id.get_offset(), stored.shape, stored.dtype
-        except (OSError, KeyError) as error:
-            raise UserError(
-                f"{path}: not a readable stack of images ({error}); fetch `images`"
-            ) from None
-        if offset is None or dtype != np.uint8 or shape[0] != len(self.image_id):
-            raise UserError(
-                f"{path}: expected contiguous uint8 images, one per image_id, found {dtype} "
-                f"{shape} for {len(self.image_id)} ids; fetch `images` again"
-            )
-        self._images = np.memmap(path, np.uint8, "r", offset, shape)
+        with open_hdf5(path, "a stack of images", "fetch `images` again") as file:
+            self.image_id: np.ndarray = plain_dataset(file, "image_id", np.int64, (None,))[:]
+            count = len(self.image_id)
+            self._images = contiguous(file, "images", np.uint8, (count, None, None, 3))
+            if not count or (np.diff(self.image_id) <= 0).any():
+                raise ValueError(f"{count} image ids that do not increase")
 
     def __len__(self) -> int:
         return len(self.image_id)
@@ -120,12 +112,17 @@ def write_images(
 def _require_equal(pixels: np.ndarray, image_id: int, file: Path) -> None:
     from PIL import Image
 
-    with Image.open(file) as image:
-        expected = np.asarray(image.convert("RGB"))
-    if not np.array_equal(pixels, expected):
+    with (
+        reading(file, "a PNG of a shared image", AGAIN),
+        Image.open(file, formats=["PNG"]) as image,
+    ):
+        # The size is in the header: what else a PNG could unpack to is not unpacked.
+        same = (image.height, image.width) == pixels.shape[:2]
+        found = np.asarray(image.convert("RGB")) if same else np.empty((image.height, 0))
+    if not np.array_equal(pixels, found):
         raise UserError(
             f"{file.name}: expected the pixels of image_id {image_id} of the stimulus file, found "
-            f"others ({expected.shape} beside {pixels.shape}); image_id is 1-based and row "
-            "image_id - 1 of imgBrick. Correct `design` in the configuration, or remove "
-            f"{file.parent.parent}/*.partial and fetch both files anew"
+            f"others ({image.height} x {image.width} beside {pixels.shape[:2]}); image_id is "
+            "1-based and row image_id - 1 of imgBrick. Correct `design` in the configuration, or "
+            "fetch both files again"
         )

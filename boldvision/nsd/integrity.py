@@ -1,16 +1,105 @@
-"""Whether a file is what the bucket holds: ETag, gzip checksum, sha256."""
+"""Whether a file is what the bucket holds: S3's checksums, ETag, gzip checksum, sha256."""
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 USUAL_PART_MIB = (8, 5, 15, 16, 10, 25, 32, 50, 64, 100, 128, 256, 512)
 """Part sizes of the common upload tools, MiB, tried where a server does not tell the size."""
 
 BLOCK = 1 << 20
+
+
+class Crc32:
+    """CRC-32 with the methods of a hash; its digest is big-endian, as in S3."""
+
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, block: bytes) -> None:
+        """Take in more bytes."""
+        self._value = zlib.crc32(block, self._value)
+
+    def digest(self) -> bytes:
+        """The checksum, 4 bytes."""
+        return self._value.to_bytes(4, "big")
+
+
+ALGORITHMS: dict[str, Callable[[], Any]] = {
+    "sha256": lambda: hashlib.sha256(usedforsecurity=False),
+    "sha1": lambda: hashlib.sha1(usedforsecurity=False),
+    "md5": lambda: hashlib.md5(usedforsecurity=False),
+    "crc32": Crc32,
+}
+"""What can be computed, strongest first. S3 also has CRC32C, CRC64NVME and others."""
+
+DIGEST_BYTES = {name: len(new().digest()) for name, new in ALGORITHMS.items()}
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """What a server says of an object's bytes.
+
+    Attributes
+    ----------
+    algorithm
+        One of `ALGORITHMS`.
+    digest
+        Of the object, or of the digests of its parts, one after the other.
+    parts
+        Number of parts of such an upload; 0 for a digest of the object.
+    source
+        How the server names it, for messages.
+    """
+
+    algorithm: str
+    digest: bytes
+    parts: int
+    source: str
+
+
+def etag(answer: Mapping[str, Any]) -> str:
+    """ETag of an answer of S3 without its quotes; empty if there is none."""
+    return answer.get("ETag", "").replace('"', "")
+
+
+def checksums(answer: Mapping[str, Any]) -> tuple[Checksum, ...]:
+    """What an answer to a HEAD says of the object's bytes, the strongest first.
+
+    The ETag of an object uploaded at once is its md5; that of one uploaded in N parts is the md5 of
+    the parts' md5s, followed by ``-N``. With a key of AWS KMS or of the customer, or of another
+    form, it is something else (Amazon S3 User Guide, Checking object integrity). The other
+    checksums are in base64 and may have ``-N`` too.
+    """
+    found = []
+    for algorithm in ALGORITHMS:
+        decode: Callable[[str], bytes] = base64.b64decode
+        name, text = f"x-amz-checksum-{algorithm}", answer.get(f"Checksum{algorithm.upper()}", "")
+        if algorithm == "md5":
+            decode, name, text = bytes.fromhex, "ETag", _md5_text(answer)
+        value, _, parts = text.partition("-")
+        try:
+            digest = decode(value)
+            claim = Checksum(algorithm, digest, int(parts or 0), f"{name} {text}")
+        except ValueError:
+            continue
+        if len(digest) == DIGEST_BYTES[algorithm]:
+            found.append(claim)
+    return tuple(found)
+
+
+def _md5_text(answer: Mapping[str, Any]) -> str:
+    keyed = answer.get("ServerSideEncryption", "").startswith("aws:kms")
+    if keyed or "SSECustomerAlgorithm" in answer:
+        return ""
+    return etag(answer)
 
 
 def sha256(path: str | Path) -> str:
@@ -19,18 +108,15 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def etag_agrees(path: str | Path, etag: str, part_bytes: int | None = None) -> bool | None:
-    """Whether a file has an S3 ETag.
-
-    The ETag of an object uploaded at once is its md5; that of one uploaded in N parts is the md5 of
-    the parts' md5s, followed by ``-N`` (Amazon S3 User Guide, Checking object integrity).
+def agrees(path: str | Path, checksum: Checksum, part_bytes: int | None = None) -> bool | None:
+    """Whether a file has a checksum.
 
     Parameters
     ----------
     path
         The file.
-    etag
-        Without quotes.
+    checksum
+        As the server says.
     part_bytes
         Size of the parts but the last; None tries the usual sizes.
 
@@ -39,25 +125,24 @@ def etag_agrees(path: str | Path, etag: str, part_bytes: int | None = None) -> b
     bool or None
         None where it cannot be told, because the size of the parts is unknown and unusual.
     """
-    size = Path(path).stat().st_size
-    _, _, parts = etag.partition("-")
-    if not parts:
-        return _md5_of_parts(path, max(size, 1))[0].hex() == etag
+    size, algorithm = Path(path).stat().st_size, checksum.algorithm
+    if not checksum.parts:
+        return _digests(path, max(size, 1), algorithm)[0] == checksum.digest
     sizes = [mib << 20 for mib in USUAL_PART_MIB] if part_bytes is None else [part_bytes]
     for candidate in sizes:
-        if -(-size // candidate) == int(parts):
-            digests = b"".join(_md5_of_parts(path, candidate))
-            whole = hashlib.md5(digests, usedforsecurity=False).hexdigest()
-            if f"{whole}-{parts}" == etag:
+        if -(-size // candidate) == checksum.parts:
+            whole = ALGORITHMS[algorithm]()
+            whole.update(b"".join(_digests(path, candidate, algorithm)))
+            if whole.digest() == checksum.digest:
                 return True
     return None if part_bytes is None else False
 
 
-def _md5_of_parts(path: str | Path, part_bytes: int) -> list[bytes]:
+def _digests(path: str | Path, part_bytes: int, algorithm: str) -> list[bytes]:
     digests: list[bytes] = []
     with open(path, "rb") as file:
         while not digests or file.peek(1):
-            digest, left = hashlib.md5(usedforsecurity=False), part_bytes
+            digest, left = ALGORITHMS[algorithm](), part_bytes
             while left and (block := file.read(min(left, BLOCK))):
                 digest.update(block)
                 left -= len(block)
@@ -66,11 +151,19 @@ def _md5_of_parts(path: str | Path, part_bytes: int) -> list[bytes]:
 
 
 def gzip_fault(path: str | Path) -> str | None:
-    """What is wrong with a gzip file, found by decompressing it; None if nothing is."""
+    """What is wrong with a gzip file, found by decompressing it; None if nothing is.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
     try:
         with gzip.open(path) as file:
             while file.read(BLOCK):
                 pass
     except (EOFError, OSError, zlib.error) as error:
+        if isinstance(error, OSError) and error.errno:  # of the machine, not of gzip
+            raise
         return str(error)
     return None

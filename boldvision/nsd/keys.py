@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from boldvision.errors import UserError
+
 SPACE = "func1pt8mm"
 """The functional preparation used throughout: 1.8 mm voxels, one volume every 4/3 s."""
 
@@ -96,6 +100,31 @@ def raw_run(number: int, session: int, task_run: int, suffix: str) -> str:
 def bids_run(number: int, session: int, task_run: int) -> str:
     """How names of files of a task run begin, in the raw data and in derivatives of them."""
     return f"sub-{number:02d}_ses-nsd{session:02d}_task-nsdcore_run-{task_run:02d}"
+
+
+def require_safe_keys(keys: Iterable[str], where: str) -> None:
+    """Refuse listed keys that, as paths, leave their folder or break a line of the ledger.
+
+    Parameters
+    ----------
+    keys
+        As listed, of files.
+    where
+        Who listed them, for the message.
+
+    Raises
+    ------
+    UserError
+        A key is absolute, has an empty, ``.`` or ``..`` segment, a backslash or a character that
+        is not printable.
+    """
+    for key in keys:
+        segments = key.split("/")
+        if not key.isprintable() or "\\" in key or {"", ".", ".."} & set(segments):
+            raise UserError(
+                f"{where}: lists {key!r}, expected a relative path without '.', '..', backslash "
+                "or control characters; have it renamed or removed there"
+            )
 
 
 def _run(session: int, file_run: int) -> str:

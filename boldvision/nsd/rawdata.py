@@ -10,7 +10,8 @@ from pathlib import Path
 from boldvision.config import Subject
 from boldvision.errors import UserError
 from boldvision.nsd import keys
-from boldvision.nsd.download import mind_full_disk
+from boldvision.nsd.download import writing
+from boldvision.nsd.raw import the_missing
 from boldvision.nsd.runs import TASK_RUNS
 
 RUN_FILES = ("bold.nii.gz", "bold.json", "events.tsv")
@@ -44,8 +45,8 @@ def fmriprep_keys(listed: list[str], subject: Subject) -> list[str]:
     missing = sorted(runs - set(listed))
     if missing:
         raise UserError(
-            f"{keys.raw_subject(number)}: {len(missing)} of {len(runs)} files of task runs are "
-            f"missing, the first is {missing[0]}; check `s3`, `raw` and `subjects`"
+            f"{keys.raw_subject(number)}, task runs: {the_missing(missing, len(runs))}; check "
+            "`s3` and `raw`, or lower `sessions` of the subject to those that are there"
         )
     anatomy = {key for key in listed if T1W.search(key)}
     if not any(key.endswith(".nii.gz") for key in anatomy):
@@ -74,5 +75,5 @@ def dereference(path: Path) -> None:
     try:
         os.link(source, path)
     except OSError:
-        with mind_full_disk(path.parent, source.stat().st_size):
+        with writing(path):
             shutil.copyfile(source, path)

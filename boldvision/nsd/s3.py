@@ -2,38 +2,66 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from urllib.parse import urlparse
+from functools import partial
+from typing import Any
 
 from boldvision.config import S3
 from boldvision.errors import UserError
+from boldvision.nsd.integrity import Checksum, checksums, etag
+from boldvision.nsd.keys import require_safe_keys
+from boldvision.nsd.transport import (
+    PROGRESS,
+    Failed,
+    Patience,
+    anonymous_client,
+    is_busy,
+    paced,
+    patiently,
+    status,
+    timely,
+)
 
 WORKERS = 8
 """Requests in flight at once."""
 
-ATTEMPTS = 6
-"""Attempts in a row that may fail without a byte arriving."""
-
-BACKOFF_S = 1.0
-"""Wait after the first failed attempt, s; doubles with each further one."""
-
-CHUNK = 1 << 20
-
 PAGE = 1000
 """Names in one answer of a listing, the most that S3 gives."""
+
+PAGES = 1000
+"""Answers that a listing may take; a folder of NSD takes a few."""
 
 
 @dataclass(frozen=True)
 class Remote:
-    """An object of the bucket at one moment: its key, size, ETag and date (ISO 8601, UTC)."""
+    """An object of the bucket at one moment.
+
+    Attributes
+    ----------
+    key, bytes
+        Its name and size.
+    etag
+        Without quotes, ``W/`` before a weak one; empty if the server gives none.
+    last_modified
+        Date, ISO 8601, UTC; empty if the server gives none.
+    checksums
+        What S3 says of its bytes, the strongest first.
+    """
 
     key: str
     bytes: int
     etag: str
     last_modified: str
+    checksums: tuple[Checksum, ...] = ()
+
+    @property
+    def version(self) -> str:
+        """Twelve letters that change with the object."""
+        text = f"{self.etag} {self.bytes} {self.last_modified}"
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 class Bucket:
@@ -43,32 +71,20 @@ class Bucket:
     ----------
     s3
         Name, region and, unless it is AWS, the address of the server.
+
+    Raises
+    ------
+    UserError
+        Region or address are impossible.
     """
 
     def __init__(self, s3: S3) -> None:
-        import boto3
-        from botocore import UNSIGNED
-        from botocore.config import Config
-
-        loopback = urlparse(s3.endpoint or "").hostname in ("127.0.0.1", "localhost", "::1")
         self.name = s3.bucket
         self.address = s3.endpoint or f"AWS {s3.region}"
-        self._client = boto3.client(
-            "s3",
-            region_name=s3.region,
-            endpoint_url=s3.endpoint,
-            config=Config(
-                signature_version=UNSIGNED,
-                s3={"addressing_style": "path" if s3.endpoint else "auto"},
-                ignore_configured_endpoint_urls=True,
-                proxies={} if loopback else None,
-                connect_timeout=10,
-                read_timeout=60,
-                max_pool_connections=2 * WORKERS,
-                retries={"mode": "standard", "total_max_attempts": 5},
-                response_checksum_validation="when_required",
-            ),
-        )
+        self._client = anonymous_client(s3, connections=2 * WORKERS)
+
+    def _place(self, key: str) -> str:
+        return f"s3://{self.name}/{key} at {self.address}"
 
     def keys(self, prefix: str, below: bool = True) -> list[str]:
         """Names of all objects in a folder.
@@ -83,23 +99,42 @@ class Bucket:
         Raises
         ------
         UserError
-            The bucket may not be listed, or the server does not answer.
+            The bucket may not be listed, the server does not answer, its listing has no end, or
+            names cannot be those of files in that folder.
         """
-        from botocore.exceptions import BotoCoreError, ClientError
+        place = self._place(prefix)
+        listed: list[str] = []
+        token, seen = "", {""}
+        while True:
+            page = patiently(partial(self._page, prefix, below, token), place)
+            listed += [item["Key"] for item in page.get("Contents", [])]
+            if not page["IsTruncated"]:
+                break
+            token = page.get("NextContinuationToken", "")
+            if token in seen or len(seen) == PAGES:
+                raise UserError(
+                    f"{place}: the listing has no end ({len(listed)} names in {len(seen)} "
+                    "answers); report it to the owner of the server"
+                )
+            seen.add(token)
+        names = [key for key in listed if not key.endswith("/")]
+        require_safe_keys(names, place)
+        stray = [key for key in names if not key.startswith(prefix)]
+        if stray:
+            raise UserError(f"{place}: the listing names {stray[0]}, which is not in that folder")
+        return names
 
-        pages = self._client.get_paginator("list_objects_v2").paginate(
+    def _page(self, prefix: str, below: bool, token: str) -> dict[str, Any]:
+        page = self._client.list_objects_v2(
             Bucket=self.name,
             Prefix=prefix,
             Delimiter="" if below else "/",
-            PaginationConfig={"PageSize": PAGE},
+            MaxKeys=PAGE,
+            **({"ContinuationToken": token} if token else {}),
         )
-        try:
-            listed = [item["Key"] for page in pages for item in page.get("Contents", [])]
-        except ClientError as error:
-            raise _refused(self, prefix, error) from None
-        except BotoCoreError as error:
-            raise _no_answer(self, error) from None
-        return [key for key in listed if not key.endswith("/")]
+        if "IsTruncated" not in page:
+            raise Failed("the answer is no listing")
+        return page
 
     def heads(self, keys: list[str]) -> list[Remote]:
         """Look objects up.
@@ -109,13 +144,8 @@ class Bucket:
         UserError
             Objects are missing, or the server does not answer.
         """
-        from botocore.exceptions import BotoCoreError
-
-        try:
-            with ThreadPoolExecutor(WORKERS) as pool:
-                found = list(pool.map(self._head, keys))
-        except BotoCoreError as error:
-            raise _no_answer(self, error) from None
+        with ThreadPoolExecutor(WORKERS) as pool:
+            found = list(pool.map(self._head, keys))
         missing = [key for key, remote in zip(keys, found, strict=True) if remote is None]
         if missing:
             raise UserError(
@@ -125,27 +155,35 @@ class Bucket:
         return [remote for remote in found if remote is not None]
 
     def _head(self, key: str) -> Remote | None:
-        from botocore.exceptions import ClientError
-
-        try:
-            answer = self._client.head_object(Bucket=self.name, Key=key)
-        except ClientError as error:
-            if _status(error) == 404:
-                return None
-            raise _refused(self, key, error) from None
-        modified = answer["LastModified"].isoformat()
-        return Remote(key, answer["ContentLength"], answer["ETag"].strip('"'), modified)
+        answer = self._look(key, lambda code: code == 404, ChecksumMode="ENABLED")
+        if answer is None:
+            return None
+        date = answer.get("LastModified")
+        modified = date.isoformat() if date else ""
+        return Remote(key, answer["ContentLength"], etag(answer), modified, checksums(answer))
 
     def part_bytes(self, remote: Remote) -> int | None:
         """Size of the first part of a multi-part upload, or None where the server does not tell."""
+        answer = self._look(remote.key, lambda code: not is_busy(code), PartNumber=1)
+        size = answer and answer["ContentLength"]
+        return size if size and size < remote.bytes else None
+
+    def _look(self, key: str, none: Callable[[int], bool], **how) -> dict[str, Any] | None:
+        """Answer to a HEAD; None for the statuses that `none` tells."""
         from botocore.exceptions import ClientError
 
-        try:
-            answer = self._client.head_object(Bucket=self.name, Key=remote.key, PartNumber=1)
-        except ClientError:
-            return None
-        size = answer["ContentLength"]
-        return size if size < remote.bytes else None
+        def look() -> dict[str, Any] | None:
+            try:
+                answer = self._client.head_object(Bucket=self.name, Key=key, **how)
+            except ClientError as error:
+                if none(status(error)):
+                    return None
+                raise
+            if "ContentLength" not in answer:
+                raise Failed("the answer does not tell the size")
+            return answer
+
+        return patiently(look, self._place(key))
 
     def stream(self, remote: Remote, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Bytes `start` to `stop` (exclusive) in pieces; an interrupted transfer is taken up again.
@@ -155,46 +193,34 @@ class Bucket:
         UserError
             The object has changed since it was looked up, or the transfer keeps failing.
         """
-        from botocore.exceptions import BotoCoreError, ClientError
-
         stop = remote.bytes if stop is None else stop
-        failures = 0
+        place, patience = self._place(remote.key), Patience()
         while start < stop:
-            try:
-                answer = self._client.get_object(
-                    Bucket=self.name,
-                    Key=remote.key,
-                    Range=f"bytes={start}-{stop - 1}",
-                    IfMatch=f'"{remote.etag}"',
-                )
-                for piece in answer["Body"].iter_chunks(CHUNK):
+            begin = start
+            with patience.attempt(f"{place}, from byte {start} of {remote.bytes}"):
+                for piece in self._range(remote, start, stop):
                     start += len(piece)
-                    failures = 0
+                    if start - begin >= PROGRESS:
+                        patience.progressed()
                     yield piece
-            except (BotoCoreError, ClientError) as error:
-                failures += 1
-                if isinstance(error, ClientError) and _status(error) < 500:
-                    raise _refused(self, remote.key, error) from None
-                if failures == ATTEMPTS:
-                    raise UserError(
-                        f"s3://{self.name}/{remote.key}: {ATTEMPTS} attempts failed at byte "
-                        f"{start} of {remote.bytes} ({error}); run again to resume"
-                    ) from None
-                time.sleep(BACKOFF_S * 2 ** (failures - 1))
 
-
-def _status(error) -> int:
-    return error.response["ResponseMetadata"]["HTTPStatusCode"]
-
-
-def _no_answer(bucket: Bucket, error) -> UserError:
-    return UserError(f"s3://{bucket.name} at {bucket.address}: no answer ({error}); try again")
-
-
-def _refused(bucket: Bucket, key: str, error) -> UserError:
-    reason = {
-        403: "not readable without credentials; check `s3`",
-        404: "missing; check `s3` and `subjects`",
-        412: "changed during the download; run again to fetch the new version",
-    }.get(_status(error), f"refused ({error})")
-    return UserError(f"s3://{bucket.name}/{key} at {bucket.address}: {reason}")
+    def _range(self, remote: Remote, start: int, stop: int) -> Iterator[bytes]:
+        # A weak ETag never matches (RFC 9110, 13.1.1): the answer's own is compared in any case.
+        strong = remote.etag and not remote.etag.startswith("W/")
+        request = {
+            "Bucket": self.name,
+            "Key": remote.key,
+            "Range": f"bytes={start}-{stop - 1}",
+            **({"IfMatch": f'"{remote.etag}"'} if strong else {}),
+        }
+        answer = timely(lambda: self._client.get_object(**request))
+        with answer["Body"] as body:
+            version, answered = (text.removeprefix("W/") for text in (remote.etag, etag(answer)))
+            expected = f"206, bytes {start}-{stop - 1}/{remote.bytes}, ETag {version}"
+            code = answer["ResponseMetadata"]["HTTPStatusCode"]
+            found = f"{code}, {answer.get('ContentRange', 'whole')}, ETag {answered}"
+            if found != expected:
+                raise Failed(f"expected {expected}; found {found}")
+            if answer.get("ContentLength", stop - start) != stop - start:
+                raise Failed(f"a body of {answer['ContentLength']} bytes for {stop - start}")
+            yield from paced(body, stop - start)

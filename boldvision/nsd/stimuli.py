@@ -11,23 +11,25 @@ import io
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from boldvision.config import Design
-from boldvision.errors import UserError
+from boldvision.files import reading
 from boldvision.nsd import keys
 from boldvision.nsd.download import (
     Entry,
     download,
-    mind_full_disk,
     progress,
     readable,
     require_disk,
+    writing,
 )
 from boldvision.nsd.images import write_images
 from boldvision.nsd.integrity import sha256
+from boldvision.nsd.roi import AGAIN
 from boldvision.nsd.s3 import WORKERS, Bucket, Remote
 
 DATASET = "imgBrick"
@@ -107,14 +109,19 @@ def fetch_images(
         [entry] = download(bucket, {remote.key: whole})
         copy_images(whole, image_id, design, out, known)
     else:
-        wanted = hashlib.sha256(f"{remote.etag} {offset} {design.image_px}".encode())
+        wanted = hashlib.sha256(f"{remote.version} {offset} {design.image_px}".encode())
         wanted.update(np.ascontiguousarray(image_id, np.int64).tobytes())
         pixels = partial / f"{wanted.hexdigest()[:24]}.pixels"
         _fetch_rows(bucket, remote, image_id - 1, design.image_px, offset, pixels)
         shape = (len(image_id), design.image_px, design.image_px, 3)
         complete = np.memmap(pixels, np.uint8, "r", shape=shape)
-        with mind_full_disk(out.parent, complete.nbytes):
+        with writing(out):
             write_images(out, image_id, _slabs(complete), known)
+        print(
+            f"verified: every range was answered as asked for, of ETag {remote.etag or 'none'}; "
+            f"{len(known)} of {len(image_id)} images equal their files",
+            flush=True,
+        )
         key = f"{remote.key}#{out.stem}"
         entry = Entry(key, complete.nbytes, remote.etag, remote.last_modified, sha256(out))
     shutil.rmtree(partial)
@@ -144,42 +151,38 @@ def copy_images(
     UserError
         The stimulus file is not as described by `design` or by what is known of its images.
     """
-    with _open(source, str(source)) as file:
-        stored = _dataset(file, str(source), design)
-        slabs = (stored[image_id[i : i + SLAB] - 1] for i in range(0, len(image_id), SLAB))
-        write_images(out, image_id, slabs, known)
+    write_images(out, image_id, _stored(source, image_id - 1, design), known)
+
+
+def _stored(source: Path, rows: np.ndarray, design: Design) -> Iterator[np.ndarray]:
+    """Images of a stimulus file on disk; what fails while they are written is not its fault."""
+    with _stimuli(str(source), source, design) as stored:
+        for i in range(0, len(rows), SLAB):
+            yield stored[rows[i : i + SLAB]]
 
 
 def _slabs(images: np.ndarray) -> Iterator[np.ndarray]:
     return (images[i : i + SLAB] for i in range(0, len(images), SLAB))
 
 
-def _open(source, name: str):
+@contextmanager
+def _stimuli(name: str, source, design: Design) -> Iterator:
+    """The images of a stimulus file, on disk or remote, as it should be."""
     import h5py
 
-    try:
-        return h5py.File(source, "r")
-    except OSError as error:
-        raise UserError(f"{name}: not a readable HDF5 file ({error})") from None
+    from boldvision.hdf5 import plain_dataset
 
-
-def _dataset(file, name: str, design: Design):
     shape = (design.images, design.image_px, design.image_px, 3)
-    stored = file.get(DATASET)
-    if stored is None or stored.shape != shape or stored.dtype != np.uint8:
-        found = "none" if stored is None else f"{stored.dtype} {stored.shape}"
-        raise UserError(
-            f"{name}: expected dataset {DATASET} uint8 {shape}, found {found}; "
-            "correct `design` in the configuration"
-        )
-    return stored
+    expected = f"dataset {DATASET} uint8 {shape} in an HDF5 file"
+    remedy = f"correct `design` in the configuration, or {AGAIN}"
+    with reading(name, expected, remedy), h5py.File(source, "r") as file:
+        yield plain_dataset(file, DATASET, np.uint8, shape)
 
 
 def _offset(bucket: Bucket, remote: Remote, design: Design) -> int | None:
     """Position of image 0 in the file; None if an image is not one stretch of raw bytes."""
     buffered = io.BufferedReader(RemoteFile(bucket, remote), 1 << 16)
-    with _open(buffered, remote.key) as file:
-        stored = _dataset(file, remote.key, design)
+    with _stimuli(remote.key, buffered, design) as stored:
         return stored.id.get_offset() if stored.chunks is None else None
 
 
@@ -209,13 +212,12 @@ def _fetch_rows(
 
     blocks = read_plan(rows[done:].tolist(), image_bytes)
     with (
-        progress(total) as advance,
-        mind_full_disk(pixels.parent, total),
+        progress(total, done * image_bytes) as advance,
+        writing(pixels),
         ThreadPoolExecutor(WORKERS) as pool,
         pixels.open("ab") as file,
     ):
         file.truncate(done * image_bytes)
-        advance(done * image_bytes)
         for i in range(0, len(blocks), WORKERS):
             for data in pool.map(read, blocks[i : i + WORKERS]):
                 file.write(data)

@@ -1,44 +1,91 @@
-"""Which model and test window make a point of a curve over time."""
+"""Which model and test window make a point of a curve over time.
+
+What a row is, its models tell, not its name: *one model* is trained in one window and tested in
+several (paper, section 3.1, "General"), *a model per window* is trained anew for every shift of a
+window and tested there ("Specialized").
+"""
 
 from __future__ import annotations
 
+from boldvision.config import split_window_name
 from boldvision.errors import UserError
 from boldvision.report.results import Evaluation
 
-GENERAL = "General"
-SPECIALIZED = "Specialized"
 
+def curves(evaluations: list[Evaluation]) -> dict[str, dict[str, Evaluation]]:
+    """Row of the runs table: test window: the model that is shown there.
 
-def general(evaluations: list[Evaluation]) -> Evaluation:
-    """The one model that is tested in every window (paper, section 3.1, "General").
+    In the window that one model of a run is trained in, the run's row of a model per window shows
+    that one.
+
+    Parameters
+    ----------
+    evaluations : list of Evaluation
+        Of one subject.
 
     Raises
     ------
     UserError
-        There is none, or several.
+        A row has models of several runs, or several of a window.
     """
-    found = [e for e in evaluations if e.row == GENERAL]
-    if len(found) != 1:
-        raise UserError(
-            f"runs table: expected one model in row {GENERAL}, found {len(found)}; give it one "
-            "window and the subjects `first`"
-        )
-    return found[0]
+    single = one_models(evaluations).values()
+    found: dict[str, dict[str, Evaluation]] = {}
+    for row, models in _by_window(evaluations).items():
+        first = next(iter(models.values()))
+        if _is_one(models):
+            found[row] = dict.fromkeys(first.scores, first)
+        else:
+            shared = {e.window: e for e in single if _relation(e) == _relation(first)}
+            found[row] = {w: e for w, e in {**shared, **models}.items() if w in e.scores}
+        if not found[row]:
+            raise UserError(
+                f"runs table: row {row!r}: expected models tested where they were trained "
+                f"({', '.join(models)}), found none; give it the test set of its own windows"
+            )
+    return found
 
 
-def diagonal(evaluations: list[Evaluation]) -> dict[str, Evaluation]:
-    """Training window: the model trained and tested there (paper, "Specialized").
+def one_models(evaluations: list[Evaluation]) -> dict[str, Evaluation]:
+    """Row that is one model: that model, in the order of the runs table."""
+    rows = _by_window(evaluations).items()
+    return {row: next(iter(models.values())) for row, models in rows if _is_one(models)}
 
-    The model of the window that the general model was trained in is the general model itself.
+
+def origin(evaluations: list[Evaluation]) -> str:
+    """The window that shifts count from: the first one model's, or the one that all are shifts of.
+
+    Parameters
+    ----------
+    evaluations : list of Evaluation
+        Of one subject.
     """
-    models = [general(evaluations), *(e for e in evaluations if e.row != GENERAL)]
-    return {e.window: e for e in models if e.window in e.scores}
+    single = [e.window for e in one_models(evaluations).values()]
+    return single[0] if single else split_window_name(evaluations[0].window)[0]
 
 
-def curves(evaluations: list[Evaluation]) -> dict[str, dict[str, Evaluation]]:
-    """Curve: test window: the model that is tested there."""
-    model = general(evaluations)
-    return {
-        GENERAL: dict.fromkeys(model.scores, model),
-        SPECIALIZED: diagonal(evaluations),
-    }
+def _by_window(evaluations: list[Evaluation]) -> dict[str, dict[str, Evaluation]]:
+    """Row: training window: model."""
+    rows: dict[str, dict[str, Evaluation]] = {}
+    for e in evaluations:
+        models = rows.setdefault(e.row, {})
+        first = next(iter(models.values()), e)
+        if e.window in models or (e.run, e.subjects) != (first.run, first.subjects):
+            raise UserError(
+                f"runs table: row {e.row!r}: expected one run, with one model of a window, found "
+                f"{first.run} ({first.subjects}, {', '.join(models)}) and {e.run} ({e.subjects}, "
+                f"{e.window}); give each run a row of its own"
+            )
+        models[e.window] = e
+    return rows
+
+
+def _is_one(models: dict[str, Evaluation]) -> bool:
+    """One model, and not the only shift that a scope has a model of its own for."""
+    first, *others = models.values()
+    elsewhere = set(first.scores) != {first.window} or not split_window_name(first.window)[1]
+    return not others and elsewhere
+
+
+def _relation(e: Evaluation) -> tuple[str, str, str]:
+    """What the models of all shifts have in common."""
+    return e.run, e.subjects, split_window_name(e.window)[0]

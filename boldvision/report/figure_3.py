@@ -19,6 +19,7 @@ from boldvision.report.pictures import (
     subject_name,
 )
 from boldvision.report.ranking import evenly_spaced, ranking
+from boldvision.report.tables import by_row
 
 
 def figure_3(
@@ -44,10 +45,9 @@ def figure_3(
     Raises
     ------
     UserError
-        There are fewer images, or a file lacks one.
+        There are fewer images, a file lacks one, or a row has two models of a subject.
     """
-    first = rows[0]["row"]
-    ranked_by = [e for e in results.read(rows) if e.row == first]
+    first, ranked_by = next(iter(by_row(results.read(rows)).items()))
     ranked = ranking(ranked_by, metric)
     ranks = evenly_spaced(ranked, count)
     image_ids = [int(ranked.index[rank]) for rank in ranks]

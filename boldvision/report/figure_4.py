@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,9 +16,16 @@ from matplotlib.gridspec import GridSpec
 
 from boldvision.config import TR_S
 from boldvision.errors import UserError
-from boldvision.report import style
-from boldvision.report.curves import GENERAL, SPECIALIZED
-from boldvision.report.pictures import read_images, read_reconstructions, row_label, show
+from boldvision.hdf5 import open_pictures
+from boldvision.report import results, style
+from boldvision.report.curves import curves, one_models, origin
+from boldvision.report.pictures import (
+    TITLE_WIDTH,
+    read_images,
+    read_reconstructions,
+    row_label,
+    show,
+)
 from boldvision.report.times import TRIAL_S, shifted, times
 
 TRIAL_ROWS = round(TRIAL_S / TR_S)
@@ -43,10 +50,11 @@ class Moment:
 
 @dataclass(frozen=True)
 class Cells:
-    """Reconstructions of one row: shift in TRs to the file, absent where there is no model."""
+    """Reconstructions of one row: shift in TRs to the file; ``absence`` says why others lack."""
 
     name: str
     files: dict[int, Path]
+    absence: str
 
 
 def cells(rows: Sequence[Mapping[str, Any]], shifts: Sequence[int]) -> list[Cells]:
@@ -55,30 +63,36 @@ def cells(rows: Sequence[Mapping[str, Any]], shifts: Sequence[int]) -> list[Cell
     Parameters
     ----------
     rows : sequence of mapping
-        With ``row`` (``General`` or ``Specialized``), ``window`` (training window) and
-        ``reconstructions`` (folder of ``{test_window}.h5``).
+        As `results.read` takes them, of one subject, and ``reconstructions`` (folder of
+        ``{test_window}.h5``).
     shifts : sequence of int
-        Shifts of the test window, TRs.
+        Shifts of the test window, TRs, from `boldvision.report.curves.origin`.
 
     Raises
     ------
     UserError
-        There is not exactly one General model.
+        A row has no picture to show.
     """
-    found = [row for row in rows if row["row"] == GENERAL]
-    if len(found) != 1:
-        raise UserError(f"runs table: expected one model in row {GENERAL}, found {len(found)}")
-    model = found[0]
-    folders = {row["window"]: Path(row["reconstructions"]) for row in rows if row is not model}
-    own = Path(model["reconstructions"])
-    windows = {shift: shifted(model["window"], shift) for shift in shifts}
-    everywhere = {shift: own / f"{window}.h5" for shift, window in windows.items()}
-    specialized = {
-        shift: folders.get(window, own) / f"{window}.h5"
-        for shift, window in windows.items()
-        if window in folders or window == model["window"]
-    }
-    return [Cells(GENERAL, everywhere), Cells(SPECIALIZED, specialized)]
+    evaluations = results.read(rows)
+    folders = {id(e): Path(r["reconstructions"]) for e, r in zip(evaluations, rows, strict=True)}
+    windows = {shift: shifted(origin(evaluations), shift) for shift in shifts}
+    single = one_models(evaluations)
+    found = []
+    for name, models in curves(evaluations).items():
+        files = {
+            shift: folders[id(models[window])] / f"{window}.h5"
+            for shift, window in windows.items()
+            if window in models
+        }
+        if not files:
+            raise UserError(
+                f"figure 4: row {name!r} of the runs table: expected a model tested in one of "
+                f"{', '.join(windows.values())}, found {', '.join(models)}; correct its window or "
+                "`figures: figure_4: shifts`"
+            )
+        absence = "not tested" if name in single else "not trained\nin this scope"
+        found.append(Cells(name, files, absence))
+    return found
 
 
 def choose(trials: pd.DataFrame, reconstructed: set[int], count: int) -> list[Moment]:
@@ -123,7 +137,7 @@ def reconstructed_trials(rows: list[Cells]) -> set[int]:
     """Trials that every file of every row has."""
     common: set[int] | None = None
     for path in {path for row in rows for path in row.files.values()}:
-        with h5py.File(path) as file:
+        with open_pictures(path) as file:
             trials = set(file["trial"][:].tolist())
         common = trials if common is None else common & trials
     return common or set()
@@ -150,7 +164,7 @@ def figure_4(
     stimuli : Path
         ``images`` uint8 [N, px, px, 3] and ``image_id`` of the subject.
     training_window : str
-        Window of the General model: shift 0.
+        Window at shift 0: `boldvision.report.curves.origin`.
     windows : mapping
         ``windows`` of the configuration.
     blur : bool
@@ -158,7 +172,7 @@ def figure_4(
     note : str
         What to know about the data; shown above the images.
     """
-    shifts = sorted(rows[0].files)
+    shifts = sorted({shift for row in rows for shift in row.files})
     trials = [moment.trial for moment in moments]
     decoded = {
         (row.name, shift): read_reconstructions(path, "trial", trials, blur)
@@ -172,7 +186,7 @@ def figure_4(
         for r, row in enumerate(rows, start=1):
             images = [decoded[row.name, shift][k] if shift in row.files else None
                       for shift in shifts]  # fmt: skip
-            bottom = _draw_row(figure, grid, top + r, row.name, images)
+            bottom = _draw_row(figure, grid, top + r, row, images)
     for axes, shift in zip(bottom, shifts, strict=True):
         t = times(shifted(training_window, shift), windows)
         axes.set_xlabel(f"{t.start_s:.1f} to\n{t.upper_end_s:.1f} s".replace("-", "−"))
@@ -219,22 +233,22 @@ def _draw_stimuli(
 
 
 def _draw_row(
-    figure: Figure, grid: GridSpec, place: int, name: str, images: list[np.ndarray | None]
+    figure: Figure, grid: GridSpec, place: int, row: Cells, images: list[np.ndarray | None]
 ) -> list[Axes]:
     line = [figure.add_subplot(grid[place, column]) for column in range(len(images))]
     for axes, image in zip(line, images, strict=True):
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
         if image is None:
-            _show_absence(axes)
+            _show_absence(axes, row.absence)
         else:
             axes.imshow(image, interpolation="nearest")
-    row_label(line[0], name)
+    row_label(line[0], textwrap.fill(row.name, TITLE_WIDTH))
     return line
 
 
-def _show_absence(axes: Axes) -> None:
+def _show_absence(axes: Axes, text: str) -> None:
     axes.set_facecolor("#f4f4f4")
     axes.spines[:].set(visible=True, linestyle=":", color=style.FAINT)
-    axes.text(0.5, 0.5, "not trained\nin this scope", ha="center", va="center", fontsize=6.5,
-              color="#555555", transform=axes.transAxes)  # fmt: skip
+    axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=6.5, color="#555555",
+              transform=axes.transAxes)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Figure 5: decoding over time, by one model and by a model per window."""
+"""Figure 5: decoding over time, by one model or by a model per window."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
 from boldvision.report import style
-from boldvision.report.curves import curves, general
+from boldvision.report.curves import curves, one_models
 from boldvision.report.panels import Point, legend, metric_panels
 from boldvision.report.results import Evaluation
 from boldvision.report.times import STIMULUS_S, TRIAL_S, times
@@ -30,7 +30,7 @@ def figure_5(
     Parameters
     ----------
     evaluations : list of Evaluation
-        Rows ``General`` (one model, every window) and ``Specialized`` (a model per window).
+        Of one subject; a row is a curve, as in `boldvision.report.curves.curves`.
     metrics : list of str
         One panel each.
     windows : mapping
@@ -41,14 +41,13 @@ def figure_5(
     Returns
     -------
     Figure
-        The time axis is the window's upper end, s after onset; bands and bars are bootstrap 95 %
-        intervals over images.
+        The time axis is the window's upper end, s after onset; bands and bars are 95 % intervals
+        over images.
     """
     over_time = points(evaluations, windows)
     figure, panels = metric_panels(metrics, over_time, XLABEL, note)
-    trained_s = times(general(evaluations).window, windows).upper_end_s
     for axes in panels:
-        mark_times(axes, trained_s)
+        mark_times(axes, evaluations, windows)
     legend(figure)
     return figure
 
@@ -66,9 +65,13 @@ def points(
     }
 
 
-def mark_times(axes: Axes, trained_s: float) -> None:
-    """Mark the time in which the image is shown, and the window that General is trained in."""
+def mark_times(
+    axes: Axes, evaluations: list[Evaluation], windows: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Mark the time in which the image is shown, and where the rows of one model are trained."""
     axes.xaxis.set_major_locator(MultipleLocator(TRIAL_S))
     axes.axvspan(0, STIMULUS_S, color=style.FAINT, alpha=0.18, linewidth=0, label="Image shown")
-    axes.axvline(trained_s, color=style.FAINT, linewidth=0.8, linestyle="-.",
-                 label="Trained here (General)")  # fmt: skip
+    single = one_models(evaluations)
+    for trained_s in {times(e.window, windows).upper_end_s for e in single.values()}:
+        axes.axvline(trained_s, color=style.FAINT, linewidth=0.8, linestyle="-.",
+                     label=f"Trained here ({', '.join(single)})")  # fmt: skip

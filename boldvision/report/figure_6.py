@@ -23,13 +23,13 @@ def durations(
     Raises
     ------
     UserError
-        The windows start at different times, or two have the same duration.
+        The windows start at different times, or two of a run have the same duration.
     """
     found = sorted(
         ((times(e.window, windows), e) for e in evaluations), key=lambda pair: pair[0].n_tr
     )
     starts = {window.first_row for window, _ in found}
-    lengths = {window.n_tr for window, _ in found}
+    lengths = {(e.run, window.n_tr) for window, e in found}
     if len(starts) > 1 or len(lengths) < len(found):
         raise UserError(
             f"figure 6: windows {', '.join(e.window for _, e in found)}: expected one start and "
@@ -49,14 +49,22 @@ def figure_6(
     """Every metric over the duration of the window (paper, Figure 6).
 
     Parameters are those of `boldvision.report.figure_5.figure_5`; each evaluation is a model
-    trained and tested in a window of its own duration, all with the same start.
+    trained and tested in a window of its own duration, all with the same start. A run of the
+    configuration is a curve.
     """
     models = durations(evaluations, windows)
-    points = [Point(window.n_tr * TR_S, e, e.window) for window, e in models]
+    curves: dict[str, list[Point]] = {}
+    for window, e in models:
+        curves.setdefault(_decoder(e.run), []).append(Point(window.n_tr * TR_S, e, e.window))
     xlabel = f"Duration from {models[0][0].start_s:.1f} s after image onset: s (TRs)"
-    figure, panels = metric_panels(metrics, {"Dynadiff": points}, xlabel, note)
-    ticks = {n_tr * TR_S: f"{n_tr * TR_S:.1f}\n({n_tr})" for n_tr in [w.n_tr for w, _ in models]}
+    figure, panels = metric_panels(metrics, curves, xlabel, note)
+    ticks = {n_tr * TR_S: f"{n_tr * TR_S:.1f}\n({n_tr})" for n_tr in {w.n_tr: 0 for w, _ in models}}
     for axes in panels:
         axes.set_xticks(list(ticks), list(ticks.values()))
     legend(figure)
     return figure
+
+
+def _decoder(run: str) -> str:
+    """Name of a run as rows of tables are named: ``mean_image`` is Mean image."""
+    return run.replace("_", " ").capitalize()

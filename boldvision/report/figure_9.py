@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from boldvision.config import split_run_name
+from boldvision.errors import UserError
 from boldvision.report import style
 from boldvision.report.panels import Point, legend, metric_panels
 from boldvision.report.results import Evaluation
@@ -19,11 +20,23 @@ def training_sessions(evaluation: Evaluation, all_sessions: int) -> int:
 
 
 def points(evaluations: list[Evaluation], all_sessions: int) -> dict[str, list[Point]]:
-    """Curve: its points over the number of training sessions, in order."""
+    """Curve: its points over the number of training sessions, in order.
+
+    Raises
+    ------
+    UserError
+        A row has two models of as many sessions.
+    """
     curves: dict[str, list[Point]] = {}
     for e in sorted(evaluations, key=lambda e: (e.row, training_sessions(e, all_sessions))):
         point = Point(training_sessions(e, all_sessions), e, e.window)
-        curves.setdefault(e.row, []).append(point)
+        curve = curves.setdefault(e.row, [])
+        if curve and curve[-1].x == point.x:
+            raise UserError(
+                f"runs table: figure_9: row {e.row!r}: expected one model of {point.x} sessions, "
+                f"found {curve[-1].evaluation.run} and {e.run}; give each run a row of its own"
+            )
+        curve.append(point)
     return curves
 
 
@@ -36,7 +49,7 @@ def figure_9(
     Parameters
     ----------
     evaluations : list of Evaluation
-        Rows `PRETRAINED` and `NOT_PRETRAINED`.
+        Of one subject; a row is a curve.
     metrics : list of str
         One panel each.
     all_sessions : int
@@ -47,7 +60,7 @@ def figure_9(
     Returns
     -------
     Figure
-        The axis is logarithmic; bands and bars are bootstrap 95 % intervals over images.
+        The axis is logarithmic; bands and bars are 95 % intervals over images.
     """
     curves = points(evaluations, all_sessions)
     figure, panels = metric_panels(metrics, curves, "Training sessions of the subject", note)

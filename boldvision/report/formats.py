@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -33,6 +34,12 @@ LATEX = {
     "×": r"$\times$",
 }
 """Characters that LaTeX reads as something else, or not at all."""
+
+MARKDOWN = re.compile(r"[\\|]|<(?=[A-Za-z/!?])")
+"""What ends a cell of Markdown, or begins HTML."""
+
+FORMULA = ("=", "+", "-", "@")
+"""What a spreadsheet takes for the beginning of a formula."""
 
 
 class Header(NamedTuple):
@@ -98,16 +105,32 @@ def write(frame: pd.DataFrame, sheet: Sheet, csv: str, markdown: str, latex: str
     csv, markdown, latex : str
         Output files.
     """
-    with atomic(csv) as part:
-        frame.to_csv(part, index=False)
+    write_csv(frame, csv)
     for path, text in ((markdown, to_markdown(sheet)), (latex, to_latex(sheet))):
         with atomic(path) as part:
             Path(part).write_text(text, encoding="utf-8")
 
 
+def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a table, every digit; a text that a spreadsheet would compute gets an apostrophe."""
+    with atomic(path) as part:
+        frame.map(_inert).to_csv(part, index=False)
+
+
+def _inert(value: Any) -> Any:
+    if not isinstance(value, str) or not value.lstrip().startswith(FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
 def to_markdown(sheet: Sheet) -> str:
     """The table in Markdown, its notes below it."""
     heads = [f"{text} ({below})" if below else text for text, below in sheet.headers]
+    title, notes = _markdown(sheet.title), map(_markdown, sheet.notes)
     first = [sheet.sections_are] if sheet.sections_are else []
     lines = [
         _bar([*first, *heads]),
@@ -119,12 +142,16 @@ def to_markdown(sheet: Sheet) -> str:
             texts = [f"**{cell.text}**" if cell.bold else cell.text for cell in cells]
             lines.append(_bar([*heading, *texts]))
     return "\n".join(
-        [f"**{sheet.name}. {sheet.title}**", "", *lines, "", *(f"- {n}" for n in sheet.notes), ""]
+        [f"**{sheet.name}. {title}**", "", *lines, "", *(f"- {note}" for note in notes), ""]
     )
 
 
 def _bar(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+    return "| " + " | ".join(map(_markdown, cells)) + " |"
+
+
+def _markdown(text: str) -> str:
+    return MARKDOWN.sub(r"\\\g<0>", text)
 
 
 def escape(text: str) -> str:

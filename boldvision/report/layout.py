@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from boldvision.metrics.identification import TIES
 from boldvision.report import published
 from boldvision.report.formats import Cell, Header, Section, Sheet
 from boldvision.report.tables import MEAN, OURS, PUBLISHED, TABLES
@@ -106,7 +107,7 @@ def notes(frame: pd.DataFrame) -> list[str]:
         *_networks(ours),
         *(f"As published, {o.where}: {o.text}." for o in published.ODDITIES if o.table == number),
         f"Two-way identification: direction {ours['direction'].iloc[0]}, protocol "
-        f"{ours['protocol'].iloc[0]}.",
+        f"{ours['protocol'].iloc[0]}. Ties are {TIES[ours['direction'].iloc[0]]}.",
         f"Bold: best among comparable rows{'' if same else apart}.",
     ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,13 +13,12 @@ from matplotlib.figure import Figure
 from boldvision.errors import UserError
 from boldvision.metrics.intervals import bootstrap_interval
 from boldvision.report import panels, style
-from boldvision.report.curves import GENERAL, SPECIALIZED, general
 from boldvision.report.figure_5 import XLABEL, mark_times, points
 from boldvision.report.panels import Point
 from boldvision.report.results import Evaluation, Score
-from boldvision.report.times import times
 
 PUBLISHED, LEAKAGE_FREE = "as published", "leakage-free"
+SPLITS = {"time_resolved": PUBLISHED, "time_resolved_leakage_free": LEAKAGE_FREE}
 LEAKING, NOT_LEAKING = "leaking", "not leaking"
 
 
@@ -63,23 +62,38 @@ def find_leaks(trials: pd.DataFrame) -> Leaks:
     )
 
 
-def by_split(evaluations: list[Evaluation]) -> dict[str, list[Evaluation]]:
-    """`PUBLISHED` and `LEAKAGE_FREE`: evaluations in rows ``General`` and ``Specialized``.
+def by_split(
+    evaluations: list[Evaluation], rows: Iterable[Mapping[str, Any]]
+) -> dict[str, list[Evaluation]]:
+    """`PUBLISHED` and `LEAKAGE_FREE`: evaluations, in rows of the same names.
+
+    Parameters
+    ----------
+    evaluations : list of Evaluation
+    rows : iterable of mapping
+        What they were read from, with ``split``, that of their run.
 
     Raises
     ------
     UserError
-        A row of the runs table is not a curve and a split, as in ``General, as published``.
+        A row of the runs table is not a name and the split of its run, as in ``General, as
+        published``, or has no counterpart of the other split.
     """
     found: dict[str, list[Evaluation]] = {PUBLISHED: [], LEAKAGE_FREE: []}
-    for e in evaluations:
-        curve, _, split = e.row.partition(", ")
-        if split not in found or curve not in (GENERAL, SPECIALIZED):
+    for e, row in zip(evaluations, rows, strict=True):
+        name, _, said = e.row.rpartition(", ")
+        if not name or said not in found or SPLITS.get(row["split"]) != said:
             raise UserError(
-                f"runs table: leakage: row {e.row!r}: expected {GENERAL} or {SPECIALIZED}, a comma "
-                f"and {' or '.join(found)}"
+                f"runs table: leakage: row {e.row!r} of run {e.run}, split {row['split']}: "
+                f"expected a name, a comma and {' or '.join(found)}, as the run's split is"
             )
-        found[split].append(replace(e, row=curve))
+        found[said].append(replace(e, row=name))
+    published, leakage_free = ({e.row for e in models} for models in found.values())
+    if alone := published ^ leakage_free:
+        raise UserError(
+            f"runs table: leakage: {', '.join(sorted(alone))}: expected a row of either split, "
+            "found one; add the other"
+        )
     return found
 
 
@@ -134,7 +148,7 @@ def difference(
 
 @style.styled()
 def leakage(
-    evaluations: list[Evaluation],
+    splits: Mapping[str, list[Evaluation]],
     leaks: Leaks,
     metric: str,
     windows: Mapping[str, Mapping[str, Any]],
@@ -147,8 +161,8 @@ def leakage(
 
     Parameters
     ----------
-    evaluations : list of Evaluation
-        Rows of `by_split`, of one subject.
+    splits : mapping
+        From `by_split`, of one subject; a row is a line of panels.
     leaks : Leaks
         Of that subject.
     metric : str
@@ -159,19 +173,19 @@ def leakage(
     note : str
         What to know about the data; shown above the panels.
     """
-    splits = by_split(evaluations)
     curves = {name: points(models, windows) for name, models in splits.items()}
-    trained_s = times(general(splits[PUBLISHED]).window, windows).upper_end_s
-    figure = Figure(figsize=(style.WIDTH_IN, 5.9), layout="constrained")
-    grid = figure.subplots(2, 2, sharex=True, sharey="col")
-    for (left, right), name in zip(grid, (GENERAL, SPECIALIZED), strict=True):
+    names = list(curves[PUBLISHED])
+    height = 0.9 + 2.5 * len(names)
+    figure = Figure(figsize=(style.WIDTH_IN, height), layout="constrained")
+    grid = figure.subplots(len(names), 2, sharex=True, sharey="col", squeeze=False)
+    for (left, right), name in zip(grid, names, strict=True):
         _draw_splits(left, metric, {split: curves[split][name] for split in curves})
         _draw_differences(
             right, metric, curves[PUBLISHED][name], curves[LEAKAGE_FREE][name], leaks, samples, seed
         )
         left.set_title(name, loc="left", weight="bold")
         for axes in (left, right):
-            mark_times(axes, trained_s)
+            mark_times(axes, splits[PUBLISHED], windows)
             axes.set_xlabel(XLABEL)
             axes.tick_params(labelbottom=True)
     panels.legend(figure, columns=4)
@@ -181,7 +195,7 @@ def leakage(
 
 def _draw_splits(axes: Axes, metric: str, curves: Mapping[str, list[Point]]) -> None:
     for split, over_time in curves.items():
-        panels.draw_points(axes, split, metric, over_time)
+        panels.draw_points(axes, split, style.CURVES[split], metric, over_time)
     panels.draw_chance(axes, metric, curves[PUBLISHED])
     panels.name_metric(axes, metric, curves[PUBLISHED][0].evaluation.metrics[metric])
 
@@ -200,7 +214,8 @@ def _draw_differences(
     for group, images in leaks.groups.items():
         scores = [difference(*pair, metric, images, samples, seed) for pair in pairs]
         label = f"{group} test images (n = {len(images):,})".capitalize()
-        panels.draw_curve(axes, group, metric, [p.x for p, _ in pairs], scores, label)
+        x = [p.x for p, _ in pairs]
+        panels.draw_curve(axes, label, style.CURVES[group], metric, x, scores)
     axes.axhline(0, color=style.INK, linewidth=0.9, linestyle=":", label="No difference")
     axes.set_ylabel(f"As published − leakage-free:\n{panels.metric_name(metric)}")
 

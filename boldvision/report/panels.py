@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ def metric_panels(
     metrics : sequence of str
         Metrics that every evaluation has.
     curves : mapping
-        Name of `style.CURVES` to points. Chance is that of the first curve.
+        Name of a curve to its points. Chance is that of the curve with the most points.
     xlabel : str
         With the unit.
     note : str
@@ -44,19 +44,20 @@ def metric_panels(
     Returns
     -------
     figure, panels
-        Scores are in the paper's units; bands and bars are bootstrap 95 % intervals over images.
+        Scores are in the paper's units; bands and bars are 95 % intervals over images.
     """
     columns = min(2, len(metrics))
     n_rows = -(-len(metrics) // columns)
     figure = Figure(figsize=(style.WIDTH_IN, 0.7 + 2.1 * n_rows), layout="constrained")
     grid = figure.subplots(n_rows, columns, squeeze=False, sharex=True).flatten()
     panels = list(grid[: len(metrics)])
-    first = next(iter(curves.values()))
+    longest = max(curves.values(), key=len)
+    looks = style.looks(curves)
     for axes, metric in zip(panels, metrics, strict=True):
         for name, points in curves.items():
-            draw_points(axes, name, metric, points)
-        draw_chance(axes, metric, first)
-        name_metric(axes, metric, first[0].evaluation.metrics[metric])
+            draw_points(axes, name, looks[name], metric, points)
+        draw_chance(axes, metric, longest)
+        name_metric(axes, metric, longest[0].evaluation.metrics[metric])
     for axes in grid[len(metrics) :]:
         axes.remove()
     for axes in panels[-columns:]:
@@ -66,23 +67,34 @@ def metric_panels(
     return figure, panels
 
 
-def draw_points(axes: Axes, name: str, metric: str, points: Sequence[Point]) -> None:
+def draw_points(
+    axes: Axes, name: str, look: Mapping[str, Any], metric: str, points: Sequence[Point]
+) -> None:
     """A curve of a metric with its intervals."""
-    draw_curve(axes, name, metric, [p.x for p in points], [p.score(metric) for p in points])
+    draw_curve(axes, name, look, metric, [p.x for p in points], [p.score(metric) for p in points])
 
 
 def draw_curve(
-    axes: Axes, name: str, metric: str, x: Sequence[float], scores: Sequence[Score], label: str = ""
+    axes: Axes,
+    name: str,
+    look: Mapping[str, Any],
+    metric: str,
+    x: Sequence[float],
+    scores: Sequence[Score],
 ) -> None:
     """Values in the paper's units over `x`; intervals as a band, or as bars where it is dashed."""
-    look = style.look(name)
     value, low, high, *_ = published.scale(metric) * np.array(scores).T
-    axes.plot(x, value, **look, label=label or name, zorder=3)
+    axes.plot(x, value, **look, label=_entry(name), zorder=3)
     if look["linestyle"] == "-":
         band = {"color": look["color"], "alpha": 0.3, "linewidth": 0}
         axes.fill_between(x, low, high, **band, label="95 % interval")
     else:
         axes.vlines(x, low, high, color=look["color"], linewidth=1)
+
+
+def _entry(name: str) -> str:
+    """A name as Matplotlib lists it in a legend: one that begins with ``_`` it would leave out."""
+    return f" {name}" if name.startswith("_") else name
 
 
 def draw_chance(axes: Axes, metric: str, points: Sequence[Point]) -> None:

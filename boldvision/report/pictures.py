@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from boldvision.errors import UserError
+from boldvision.hdf5 import open_pictures
 from boldvision.report import style
 from boldvision.report.faces import shown
 
@@ -34,7 +34,7 @@ MOST_COLUMNS = 8
 TITLE_WIDTH = 11
 """Characters of a line of a column's title."""
 
-Blocks = Mapping[str, Mapping[str, Sequence[np.ndarray]]]
+Blocks = Mapping[str, Mapping[str, Sequence[np.ndarray] | np.ndarray]]
 """Block title to column title to pictures uint8 [H, W, 3], one per row."""
 
 
@@ -46,7 +46,7 @@ def read_images(path: Path, key: str, wanted: Sequence[int]) -> np.ndarray:
     UserError
         The file lacks one.
     """
-    with h5py.File(path) as file:
+    with open_pictures(path) as file:
         place = {int(value): i for i, value in enumerate(file[key][:])}
         if missing := [value for value in wanted if value not in place]:
             raise UserError(f"{path}: expected {key} {missing}, found none; make the file again")
@@ -106,7 +106,7 @@ def picture_grid(blocks: Blocks, labels: Sequence[str], note: str) -> Figure:
 
 def _draw_block(
     figure: Figure,
-    block: Mapping[str, Sequence[np.ndarray]],
+    block: Mapping[str, Sequence[np.ndarray] | np.ndarray],
     left: float,
     top: float,
     cell: float,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from boldvision.errors import UserError
+from boldvision.files import reading
+from boldvision.parquet import read_table
 
 SUMMARY_KEYS = ("protocol", "direction", "generator_label", "metrics", "windows")
-IMAGE_COLUMNS = ("test_window", "trial", "image_id", "metric", "value")
+IMAGE_COLUMNS = {"test_window": "O", "trial": "i", "image_id": "i", "metric": "O", "value": "f"}
+AGAIN = "evaluate this model again"
 
 SPLITS = {
     "standard": "",
@@ -105,20 +109,15 @@ class Evaluation:
     def images(self, metric: str, test_window: str | None = None) -> pd.DataFrame:
         """Per-image rows of a metric, by default in the training window.
 
-        Columns are `IMAGE_COLUMNS`; ``value`` is a fraction.
+        Columns are those of `IMAGE_COLUMNS`; ``value`` is a fraction.
 
         Raises
         ------
         UserError
-            The file lacks a column, or the metric in that window.
+            The file is missing or damaged, or lacks a column, or the metric in that window.
         """
         test_window = self.window if test_window is None else test_window
-        images = pd.read_parquet(self.parquet)
-        if missing := set(IMAGE_COLUMNS) - set(images.columns):
-            raise UserError(
-                f"{self.parquet}: expected columns {', '.join(IMAGE_COLUMNS)}, "
-                f"{', '.join(sorted(missing))} missing. Evaluate this model again."
-            )
+        images = read_table(self.parquet, IMAGE_COLUMNS, "scores of single images", AGAIN)
         chosen = images[(images["test_window"] == test_window) & (images["metric"] == metric)]
         if chosen.empty:
             raise UserError(
@@ -157,30 +156,34 @@ def read(rows: Iterable[Mapping[str, Any]]) -> list[Evaluation]:
 
 def _read_one(row: Mapping[str, Any]) -> Evaluation:
     path = Path(row["summary"])
-    summary = json.loads(path.read_text())
-    if missing := [key for key in SUMMARY_KEYS if key not in summary]:
-        raise UserError(
-            f"{path}: expected the keys {', '.join(SUMMARY_KEYS)}, {', '.join(missing)} missing. "
-            "Evaluate this model again."
+    with reading(path, "the summary of an evaluation", AGAIN):
+        summary = json.loads(path.read_text())
+        if missing := [key for key in SUMMARY_KEYS if key not in summary]:
+            raise ValueError(f"no {', '.join(missing)}")
+        return Evaluation(
+            **{key: row[key] for key in ("row", "run", "subjects", "subject", "window")},
+            parquet=Path(row["parquet"]),
+            protocol=summary["protocol"],
+            direction=summary["direction"],
+            generator_label=summary["generator_label"] or "",
+            metrics={
+                name: Metric(**{key: info[key] for key in Metric.__dataclass_fields__})
+                for name, info in summary["metrics"].items()
+            },
+            scores={
+                window: {
+                    name: _score(**{key: score[key] for key in Score._fields})
+                    for name, score in scores.items()
+                }
+                for window, scores in summary["windows"].items()
+            },
         )
-    return Evaluation(
-        **{key: row[key] for key in ("row", "run", "subjects", "subject", "window")},
-        parquet=Path(row["parquet"]),
-        protocol=summary["protocol"],
-        direction=summary["direction"],
-        generator_label=summary["generator_label"] or "",
-        metrics={
-            name: Metric(**{key: info[key] for key in Metric.__dataclass_fields__})
-            for name, info in summary["metrics"].items()
-        },
-        scores={
-            window: {
-                name: Score(**{key: score[key] for key in Score._fields})
-                for name, score in scores.items()
-            }
-            for window, scores in summary["windows"].items()
-        },
-    )
+
+
+def _score(**fields: float) -> Score:
+    if not all(math.isfinite(value) for value in fields.values()):
+        raise ValueError(f"a score that is not finite, {fields}")
+    return Score(**fields)  # type: ignore[arg-type]
 
 
 def _same_scoring(evaluations: list[Evaluation]) -> None:

@@ -24,9 +24,11 @@ NOT_COMPARABLE, NOT_HERE, NO_PLUGIN = "not comparable", "not in this scope", "no
 STATUSES = (AGREES, DISAGREES, NOT_COMPARABLE, NOT_HERE, NO_PLUGIN)
 
 METHOD = (
-    "Our interval: bootstrap 95 % over test images; for a mean over subjects an image is drawn "
-    "with its values in all subjects; subjects are not resampled, and a mean over another number "
-    "of them than the paper's is not compared. "
+    "Our interval: 95 % over test images, for two-way identification as tested and as competitors, "
+    "otherwise a bootstrap. For a mean over subjects it is a bootstrap in which an image is drawn "
+    "with its values in all subjects; subjects are not resampled and images compared with stay, so "
+    "that near 100 % it is somewhat narrow. A mean over another number of subjects than the "
+    "paper's is not compared. "
     "Published ±: standard error over subjects, where the paper gives one. Agrees: the two differ "
     "by at most 1.96 √(published standard error² + ours²) plus 0.005, half a unit of the last "
     "printed digit; our standard error is the interval's width / 3.92. A published number without "

@@ -11,6 +11,7 @@ import pandas as pd
 
 from boldvision.files import atomic
 from boldvision.report import published
+from boldvision.report.formats import write_csv
 from boldvision.report.scorecard import (
     METHOD,
     NO_PLUGIN,
@@ -78,8 +79,7 @@ TEXT_HEADS = ("Method", "Subject", "Metric", "Status")
 
 def write(frame: pd.DataFrame, csv: str | Path, html: str | Path) -> None:
     """Write the scorecard as CSV, every digit, and as HTML."""
-    with atomic(csv) as part:
-        frame.to_csv(part, index=False)
+    write_csv(frame, csv)
     with atomic(html) as part:
         part.write_text(to_html(frame), encoding="utf-8")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ RC: Any = {
     "svg.hashsalt": "boldvision",
     "savefig.dpi": 200,
     "figure.dpi": 200,
+    "text.parse_math": False,  # names are text, whatever characters they have
 }
 
 INK = "#222222"
@@ -69,23 +72,49 @@ CURVES: dict[str, dict[str, Any]] = {
 Of two curves in a panel one is solid and one dashed, with another marker: greyscale is enough.
 """
 
+OTHERS: tuple[dict[str, Any], ...] = (
+    _BLUE,
+    _VERMILION,
+    _GREEN,
+    _ORANGE,
+    {"color": "#56B4E9", "linestyle": "-", "marker": "v"},
+    {"color": "#CC79A7", "linestyle": "--", "marker": "P"},
+    _DARK,
+    _LIGHT,
+)
+"""Looks of curves that `CURVES` does not name, in the order in which they are given."""
 
-def look(name: str) -> dict[str, Any]:
-    """Colour, line and marker of a curve.
+
+def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Colour, line and marker of every curve of a figure: that of `CURVES`, or one that is free.
 
     Raises
     ------
     UserError
-        `CURVES` has none of that name.
+        There are more curves than looks.
     """
-    if name not in CURVES:
-        raise UserError(f"runs table: row {name!r}: expected one of {', '.join(CURVES)}")
-    return CURVES[name]
+    names = list(names)
+    if len(names) > len(OTHERS):
+        raise UserError(
+            f"runs table: rows {', '.join(names)}: expected at most {len(OTHERS)} curves in a "
+            f"figure, found {len(names)}; take some out"
+        )
+    found: dict[str, dict[str, Any]] = {}
+    for name in names:
+        if name in CURVES and CURVES[name] not in found.values():
+            found[name] = CURVES[name]
+    free = [look for look in OTHERS if look not in found.values()]
+    others = [name for name in names if name not in found]
+    return found | dict(zip(others, free, strict=False))
 
 
-def styled():
-    """Context manager and decorator that applies the look."""
-    return matplotlib.rc_context(RC)
+@contextmanager
+def styled() -> Iterator[None]:
+    """Context manager and decorator that applies the look, whatever was set before."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(RC)
+        yield
 
 
 def note(figure: Figure, text: str) -> None:

@@ -171,10 +171,22 @@ def published_row(number: int, row: str) -> str | None:
 
 
 def by_row(evaluations: list[Evaluation]) -> dict[str, list[Evaluation]]:
-    """Row of ours: its evaluations, one per subject."""
+    """Row of ours: its evaluations, one per subject.
+
+    Raises
+    ------
+    UserError
+        A row has two models of a subject.
+    """
     groups: dict[str, list[Evaluation]] = {}
     for e in evaluations:
-        groups.setdefault(e.row, []).append(e)
+        group = groups.setdefault(e.row, [])
+        if other := next((o for o in group if o.subject == e.subject), None):
+            raise UserError(
+                f"runs table: row {e.row!r}: expected one model of {e.subject}, found {other.run} "
+                f"({other.window}) and {e.run} ({e.window}); give each a row of its own"
+            )
+        group.append(e)
     return groups
 
 
@@ -243,7 +255,7 @@ def table(
     -------
     DataFrame
         One row per number, with `COLUMNS`: ``source`` is `ours` or `published`, ``value``,
-        ``sem`` (over subjects), ``low`` and ``high`` (bootstrap 95 % over images, one subject) are
+        ``sem`` (over subjects), ``low`` and ``high`` (95 % over images, one subject) are
         in the paper's units, ``name`` is the paper's name of the metric. A row of ours follows the
         published row that it repeats; rows that the paper does not have come last.
     """

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 
+from boldvision.errors import UserError
 from boldvision.report import published, style
 from boldvision.report.results import Evaluation, Metric
 from boldvision.report.times import times
@@ -20,18 +21,32 @@ def matrix(
 ) -> tuple[np.ndarray, list[str], list[str]]:
     """Metric of every training window in every test window, in the paper's units.
 
+    Parameters are those of `temporal_generalization`, of one run.
+
     Returns
     -------
     values : ndarray [training windows, test windows]
         NaN where a model was not tested.
     training, test : list of str
         Window names, by time.
+
+    Raises
+    ------
+    UserError
+        Two models were trained in one window.
     """
 
     def by_time(name: str) -> float:
         return times(name, windows).upper_end_s
 
-    models = {e.window: e for e in evaluations}
+    models: dict[str, Evaluation] = {}
+    for e in evaluations:
+        other = models.setdefault(e.window, e)
+        if other is not e:
+            raise UserError(
+                f"runs table: temporal_generalization: rows {other.row!r} and {e.row!r}: expected "
+                f"one model of {e.run} trained in {e.window}, found two; take one out"
+            )
     training = sorted(models, key=by_time)
     test = sorted({window for e in evaluations for window in e.scores}, key=by_time)
     values = np.full((len(training), len(test)), np.nan)
@@ -49,31 +64,47 @@ def temporal_generalization(
     windows: Mapping[str, Mapping[str, Any]],
     note: str = "",
 ) -> Figure:
-    """Training window by test window, one matrix per metric.
+    """Training window by test window, one matrix per run of the configuration and metric.
 
     Parameters are those of `boldvision.report.figure_5.figure_5`. Both axes are the window's upper
     end, s after onset; the line joins the cells of models tested where they were trained.
     """
-    height = max(2.0, 1.0 + 0.2 * len({e.window for e in evaluations}))
-    figure = Figure(figsize=(style.WIDTH_IN, 0.3 + height * len(metrics)), layout="constrained")
-    panels = figure.subplots(len(metrics), 1, squeeze=False)
-    for axes, metric in zip(panels.flat, metrics, strict=True):
-        values, training, test = matrix(evaluations, metric, windows)
-        info = evaluations[0].metrics[metric]
-        colours = "viridis" if info.better == "higher" else "viridis_r"
-        shown = axes.imshow(values, cmap=colours, aspect="auto", interpolation="nearest")
-        axes.set_xticks(range(len(test)), [_seconds(w, windows) for w in test])
-        axes.set_yticks(range(len(training)), [_seconds(w, windows) for w in training])
-        axes.invert_yaxis()
-        axes.spines[:].set_visible(False)
-        axes.set_xlabel("Test window: upper end (s after image onset)")
-        axes.set_ylabel("Training window:\nupper end (s)")
-        axes.set_title("" if info.genuine else info.label)
-        _draw_diagonal(axes, [(test.index(w), i) for i, w in enumerate(training) if w in test])
-        bar = figure.colorbar(shown, ax=axes, pad=0.015, fraction=0.05)
-        _draw_bar(bar, metric, info, _chance(evaluations, metric))
+    runs: dict[str, list[Evaluation]] = {}
+    for e in evaluations:
+        runs.setdefault(e.run, []).append(e)
+    shown = [(metric, models) for models in runs.values() for metric in metrics]
+    heights = [max(2.0, 1.0 + 0.2 * len({e.window for e in models})) for _, models in shown]
+    figure = Figure(figsize=(style.WIDTH_IN, 0.3 + sum(heights)), layout="constrained")
+    panels = figure.subplots(len(shown), 1, squeeze=False, height_ratios=heights)
+    for axes, (metric, models) in zip(panels.flat, shown, strict=True):
+        _draw_matrix(axes, models, metric, windows, named=len(runs) > 1)
     style.note(figure, note)
     return figure
+
+
+def _draw_matrix(
+    axes: Axes,
+    models: list[Evaluation],
+    metric: str,
+    windows: Mapping[str, Mapping[str, Any]],
+    named: bool,
+) -> None:
+    """The matrix of a run and metric; `named` with the rows of the runs table that make it."""
+    values, training, test = matrix(models, metric, windows)
+    info = models[0].metrics[metric]
+    colours = "viridis" if info.better == "higher" else "viridis_r"
+    shown = axes.imshow(values, cmap=colours, aspect="auto", interpolation="nearest")
+    axes.set_xticks(range(len(test)), [_seconds(w, windows) for w in test])
+    axes.set_yticks(range(len(training)), [_seconds(w, windows) for w in training])
+    axes.invert_yaxis()
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("Test window: upper end (s after image onset)")
+    axes.set_ylabel("Training window:\nupper end (s)")
+    rows = ", ".join(dict.fromkeys(e.row for e in models)) if named else ""
+    axes.set_title("; ".join(filter(None, [rows, "" if info.genuine else info.label])))
+    _draw_diagonal(axes, [(test.index(w), i) for i, w in enumerate(training) if w in test])
+    bar = axes.figure.colorbar(shown, ax=axes, pad=0.015, fraction=0.05)
+    _draw_bar(bar, metric, info, _chance(models, metric))
 
 
 def _chance(evaluations: list[Evaluation], metric: str) -> float:
@@ -87,7 +118,7 @@ def _seconds(window: str, windows: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _draw_diagonal(axes: Axes, cells: list[tuple[int, int]]) -> None:
-    x, y = zip(*cells, strict=True)
+    x, y = np.array(cells).reshape(-1, 2).T
     axes.plot(x, y, color="white", linewidth=2.4)
     axes.plot(x, y, color=style.INK, linewidth=1, marker="o", markersize=3, markerfacecolor="white")
 

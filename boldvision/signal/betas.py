@@ -6,23 +6,17 @@ import argparse
 import json
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from boldvision.cli import settings_from
 from boldvision.config import Betas
-from boldvision.errors import UserError
 from boldvision.files import atomic
+from boldvision.hdf5 import open_hdf5, plain_dataset
 from boldvision.nsd import keys
-from boldvision.nsd.roi import Voxels
+from boldvision.nsd.roi import AGAIN, Voxels
 from boldvision.nsd.runs import TRIALS_PER_SESSION
-from boldvision.signal.volumes import (
-    AGAIN,
-    open_volumes,
-    read_region,
-    require,
-    require_signal,
-)
+from boldvision.signal.session import finite
+from boldvision.signal.volumes import open_volumes, read_region, require, require_signal
 
 SCALE = 300
 """Stored units per percent signal change (NSD Data Manual, betas)."""
@@ -63,7 +57,7 @@ def prepare_betas(
     }
     with atomic(quality) as quality_part, atomic(out) as part:
         with part.open("wb") as file:
-            np.save(file, series[:, None].astype(preprocessing.dtype, copy=False))
+            np.save(file, finite(path.name, series, preprocessing.dtype)[:, None])
         quality_part.write_text(json.dumps(report, indent=1) + "\n")
 
 
@@ -116,30 +110,23 @@ def zscore(series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _read_nifti(path: Path, voxels: Voxels) -> np.ndarray:
     image = open_volumes(path, voxels)
     _require_trials(path, image.shape[3])
-    return read_region(path, image, voxels, TRIALS_PER_SESSION)
+    return read_region(image, voxels, TRIALS_PER_SESSION)
 
 
 def _read_hdf5(path: Path, voxels: Voxels) -> np.ndarray:
     """One slice of the brain at a time: a chunk is one voxel, and slices lie one after another."""
     x, y, z = np.unravel_index(voxels.index, voxels.shape)
     series = np.empty((TRIALS_PER_SESSION, len(z)), np.float32)
-    try:
-        with h5py.File(path) as file:
-            stored = file["betas"]
-            require(path, stored.ndim == 4, "dimensions", 4, stored.ndim)
-            trials, *grid = stored.shape
-            require(path, tuple(grid[::-1]) == voxels.shape, "grid", voxels.shape, grid[::-1])
-            require(path, stored.dtype == np.int16, "type", "int16", stored.dtype)
-            _require_trials(path, trials)
-            for level in np.unique(z):
-                here = np.flatnonzero(z == level)
-                (left, right), (back, front) = _extent(x[here]), _extent(y[here])
-                box = stored[:, level, back:front, left:right]
-                series[:, here] = box[:, y[here] - back, x[here] - left]
-    except (OSError, KeyError) as error:
-        raise UserError(
-            f"{path}: expected an HDF5 file with dataset `betas`, found {error}; {AGAIN}"
-        ) from error
+    with open_hdf5(path, "an HDF5 file with dataset `betas`", AGAIN) as file:
+        stored = plain_dataset(file, "betas", np.int16, (None,) * 4)
+        trials, *grid = stored.shape
+        require(path, tuple(grid[::-1]) == voxels.shape, "grid", voxels.shape, grid[::-1])
+        _require_trials(path, trials)
+        for level in np.unique(z):
+            here = np.flatnonzero(z == level)
+            (left, right), (back, front) = _extent(x[here]), _extent(y[here])
+            box = stored[:, level, back:front, left:right]
+            series[:, here] = box[:, y[here] - back, x[here] - left]
     require_signal(path, series)
     return series
 

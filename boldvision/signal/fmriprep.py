@@ -9,10 +9,11 @@ import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from boldvision.children import run_program
 from boldvision.cli import settings_from
 from boldvision.config import Fmriprep, FmriprepJob
 from boldvision.errors import UserError
-from boldvision.files import replace_folder
+from boldvision.files import only_job, reading, replace_folder
 
 REGISTRATION = "surfer.nmr.mgh.harvard.edu/registration.html"
 
@@ -83,12 +84,8 @@ def require_licence(path: Path) -> None:
         It is missing or empty, or its lines are not an address, a number and two keys.
     """
     get_one = f"get one, free, from {REGISTRATION} and set `licence` in the configuration"
-    try:
+    with reading(path, "FreeSurfer's licence", get_one):
         lines = path.read_text().split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path}: expected FreeSurfer's licence, found {error}; {get_one}"
-        ) from None
     lines = [line.strip() for line in lines if line.strip()]
     if not lines:
         raise UserError(f"{path}: FreeSurfer's licence is empty; {get_one}")
@@ -139,20 +136,42 @@ def require_container(preprocessing: Fmriprep, job: FmriprepJob) -> None:
         )
 
 
+def stop_containers(folder: Path) -> None:
+    """Stop the containers of Docker that see a folder: they outlive the program that began them."""
+    for container in _docker("ps", "--quiet").split():
+        mounts = "{{range .Mounts}}{{println .Source}}{{end}}"
+        if str(folder) in _docker("inspect", "--format", mounts, container).splitlines():
+            print(f"{folder}: stopping the container {container}, which still works there")
+            _docker("stop", container)
+
+
+def _docker(*words: str) -> str:
+    return subprocess.run(["docker", *words], capture_output=True, text=True, check=False).stdout
+
+
 def run_fmriprep(task: Task, preprocessing: Fmriprep, job: FmriprepJob) -> None:
     """Run fMRIPrep; `task.out` appears when it has succeeded, and `task.work` goes.
 
     An interrupted run is taken up again from `task.work` and the partial output beside `task.out`.
+    fMRIPrep ends with this process.
 
     Raises
     ------
     UserError
-        The licence, a program or the image is missing, the interrupted run was one of another
-        version, or fMRIPrep fails.
+        The licence, a program or the image is missing, another job works on the same output, the
+        interrupted run was one of another version, or fMRIPrep fails.
     """
     require_licence(Path(job.licence))
     require_container(preprocessing, job)
+    with only_job(task.out):
+        _go_on(task, preprocessing, job)
+
+
+def _go_on(task: Task, preprocessing: Fmriprep, job: FmriprepJob) -> None:
+    """Run fMRIPrep from where it was."""
     partial = task.out.with_name(f"{task.out.name}.partial")
+    if job.runtime == "docker":
+        stop_containers(partial)  # of a job that was killed
     if not partial.exists():
         shutil.rmtree(task.work, ignore_errors=True)  # of a run that was given up
     for folder in (partial, task.work):
@@ -164,7 +183,12 @@ def run_fmriprep(task: Task, preprocessing: Fmriprep, job: FmriprepJob) -> None:
         mark.unlink()
     argv = command(replace(task, out=partial), preprocessing, job)
     print(*argv, flush=True)
-    code = subprocess.run(argv, check=False, stdin=subprocess.DEVNULL).returncode
+    try:
+        code = run_program(argv)
+    except BaseException:
+        if job.runtime == "docker":
+            stop_containers(partial)
+        raise
     if code or not (partial / f"sub-{task.participant}").is_dir():
         raise UserError(
             f"fMRIPrep ended with code {code} and is not complete; its reports are in {partial}. "

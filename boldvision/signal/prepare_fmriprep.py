@@ -12,11 +12,12 @@ import numpy as np
 from boldvision.cli import settings_from
 from boldvision.config import Fmriprep, Subject
 from boldvision.errors import UserError
+from boldvision.files import reading
 from boldvision.nsd import keys
 from boldvision.nsd.runs import TASK_RUNS, file_runs
 from boldvision.signal.clean import RunQuality, clean
 from boldvision.signal.session import write_session
-from boldvision.signal.surface import VERTICES, read_hemispheres, read_volumes, require
+from boldvision.signal.surface import AGAIN, VERTICES, read_hemispheres, read_volumes, require
 
 START_TOLERANCE_S = 0.01
 
@@ -129,14 +130,14 @@ def _only(folder: Path, pattern: str) -> Path:
 def _check_timing(file: Path, preprocessing: Fmriprep) -> None:
     """Raise UserError unless the sidecar says that samples lie where windows are cut."""
     sidecar = file.with_name(f"{file.name.split('.')[0]}.json")
-    try:
-        found = json.loads(sidecar.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{sidecar}: expected fMRIPrep's sidecar, found {error}") from error
-    for field, key, tolerance in (
+    with reading(sidecar, "fMRIPrep's sidecar (JSON)", AGAIN):
+        fields = json.loads(sidecar.read_text())
+        found = {name: fields.get(name) for name in ("RepetitionTime", "StartTime")}
+    for name, key, tolerance in (
         ("RepetitionTime", "tr_s", 1e-3),
         ("StartTime", "first_volume_s", START_TOLERANCE_S),
     ):
-        expected, value = getattr(preprocessing, key), found.get(field)
-        agrees = value is not None and abs(value - expected) <= tolerance
-        require(sidecar, agrees, field, f"{expected:g} s (`{key}` in the configuration)", value)
+        expected, value = getattr(preprocessing, key), found[name]
+        agrees = isinstance(value, int | float) and abs(value - expected) <= tolerance
+        wanted = f"{expected:g} s (`{key}` in the configuration, in seconds as BIDS has it)"
+        require(sidecar, agrees, name, wanted, value)

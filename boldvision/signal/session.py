@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from boldvision.errors import UserError
 from boldvision.files import atomic
 from boldvision.signal.clean import RunQuality
 
@@ -34,6 +35,11 @@ def write_session(
         ``.npy`` of that shape.
     quality
         JSON: `RunQuality` of each run, with its `task_run` and `file`.
+
+    Raises
+    ------
+    UserError
+        A value is not finite in the type on disk; nothing is written.
     """
     report: list[dict] = []
     header = {
@@ -46,6 +52,24 @@ def write_session(
         with part.open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
             for name, series, run_quality in runs:
-                series.astype(dtype, copy=False).tofile(file)
+                finite(name, series, dtype).tofile(file)
                 report.append({"task_run": len(report) + 1, "file": name, **asdict(run_quality)})
         quality_part.write_text(json.dumps({"runs": report}, indent=1) + "\n")
+
+
+def finite(name: str, series: np.ndarray, dtype: str) -> np.ndarray:
+    """A clean series in the type on disk.
+
+    Raises
+    ------
+    UserError
+        A value is not finite in it.
+    """
+    with np.errstate(over="ignore"):
+        stored = series.astype(dtype, copy=False)
+    if wrong := int(np.sum(~np.isfinite(stored))):
+        raise UserError(
+            f"{name}: expected a clean series of finite {dtype} values, found {wrong} others; "
+            "replace the file, or set `dtype: float32` of the preprocessing"
+        )
+    return stored

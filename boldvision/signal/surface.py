@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
-from xml.parsers.expat import ExpatError
 
 import nibabel as nib
 import numpy as np
 from scipy.sparse import csr_array
 
 from boldvision.errors import UserError
-from boldvision.signal.volumes import DAMAGE
+from boldvision.files import reading
+from boldvision.nifti import Nifti
+from boldvision.signal.gifti import read_arrays
 
 VERTICES = 20484
 """Vertices of fsaverage5: 10,242 left, then 10,242 right."""
@@ -47,24 +47,19 @@ def read_volumes(path: Path, volumes: int) -> np.ndarray:
         The file is missing, truncated or corrupt, has another number of volumes, a value that is
         not finite, or no signal at any vertex.
     """
-    image = _open(nib.Nifti1Image, path)
-    require(path, image.ndim == 4, "dimensions", 4, image.ndim)
+    with reading(path, "a NIfTI file of volumes", AGAIN):
+        image = Nifti(path)
+    require(path, len(image.shape) == 4, "dimensions", 4, len(image.shape))
     require(path, image.shape[3] == volumes, "volumes", volumes, image.shape[3])
-    stored: Any = image.dataobj
     weights = sampling_weights(image.shape[:3], tuple(image.affine.ravel().tolist()))
     series = np.empty((volumes, VERTICES), np.float32)
-    try:
-        with nib.openers.ImageOpener(str(path)) as stream:
-            _sample(path, stream, stored, weights, series)
-    except DAMAGE as error:
-        raise UserError(
-            f"{path}: expected {volumes} whole volumes, found a truncated or corrupt file "
-            f"({error}); {AGAIN}"
-        ) from error
-    _require_signal(path, series)
-    if (stored.slope, stored.inter) != (1, 0):
-        series *= stored.slope
-        series += stored.inter
+    with reading(path, f"{volumes} whole volumes", AGAIN):
+        for row, volume in enumerate(image.volumes()):
+            finite = bool(np.isfinite(volume).all())
+            require(path, finite, "finite values", "in all volumes", f"others in volume {row + 1}")
+            series[row] = weights @ volume.astype(np.float64)
+        _require_signal(path, series)
+        image.scale(series)
     series[:, np.diff(weights.indptr) == 0] = np.nan
     return series
 
@@ -86,16 +81,22 @@ def read_hemispheres(left: Path, right: Path, volumes: int) -> np.ndarray:
     Raises
     ------
     UserError
-        A file is missing or corrupt, or has another number of volumes or vertices, or no signal.
+        A file is missing or corrupt, has another number of volumes or vertices, no signal, or a
+        vertex that is finite in some volumes only.
     """
     sides = []
     for path in (left, right):
-        arrays = [array.data for array in _open(nib.GiftiImage, path).darrays]
-        require(path, len(arrays) == volumes, "volumes", volumes, len(arrays))
-        shapes = {array.shape for array in arrays}
-        require(path, shapes == {(VERTICES // 2,)}, "vertices", VERTICES // 2, shapes)
-        sides.append(np.stack(arrays).astype(np.float32))
-        _require_signal(path, sides[-1])
+        side = np.empty((volumes, VERTICES // 2), np.float32)
+        with reading(path, f"a GIFTI file of {volumes} arrays of {VERTICES // 2} values", AGAIN):
+            count = 0
+            for count, array in enumerate(read_arrays(path, VERTICES // 2), start=1):
+                if count <= volumes:
+                    side[count - 1] = array
+        require(path, count == volumes, "volumes", volumes, count)
+        whole = bool((np.isfinite(side).all(axis=0) | np.isnan(side).all(axis=0)).all())
+        require(path, whole, "vertices", "finite or NaN in all volumes", "some in between")
+        _require_signal(path, side)
+        sides.append(side)
     return np.concatenate(sides, axis=1)
 
 
@@ -154,29 +155,6 @@ def require(path: Path, ok: bool, what: str, expected: object, found: object) ->
         raise UserError(f"{path}: expected {what} {expected}, found {found}; {AGAIN}")
 
 
-def _open(kind: Any, path: Path) -> Any:
-    try:
-        return kind.from_filename(path)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; run fMRIPrep") from error
-    except (*DAMAGE, ExpatError) as error:
-        raise UserError(f"{path}: expected {kind.__name__}, found {error}; {AGAIN}") from error
-
-
 def _require_signal(path: Path, series: np.ndarray) -> None:
     signal = np.nan_to_num(series).any()
     require(path, bool(signal), "signal on fsaverage5", "at some vertex", "only zeros")
-
-
-def _sample(path: Path, stream: Any, stored: Any, weights: csr_array, series: np.ndarray) -> None:
-    """Fill `series` volume by volume, then read to the end, where gzip verifies its checksum."""
-    buffer = bytearray(weights.shape[1] * stored.dtype.itemsize)
-    volume = np.frombuffer(buffer, stored.dtype)
-    stream.seek(stored.offset)
-    for row, sampled in enumerate(series, start=1):
-        if stream.readinto(buffer) != len(buffer):
-            raise EOFError(f"it ends in volume {row}")
-        finite = bool(np.isfinite(volume).all())
-        require(path, finite, "finite values", "in all volumes", f"others in volume {row}")
-        sampled[:] = weights @ volume.astype(np.float64)
-    stream.read(1)

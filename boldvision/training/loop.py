@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-import os
 import signal
 import sys
 import time
@@ -17,8 +16,10 @@ from tqdm import tqdm
 
 from boldvision import config
 from boldvision.seeds import derive
+from boldvision.training import environment
 from boldvision.training.checkpoint import Checkpoint, Progress
 from boldvision.training.device import best_device
+from boldvision.training.finite import check_loss, check_state
 from boldvision.training.schedule import learning_rate, micro_batches
 
 PR_SET_PDEATHSIG = 1
@@ -72,7 +73,7 @@ def optimize(
     model, optimizer = accelerator.prepare(model.train(), optimizer)
     checkpoint = Checkpoint(checkpoints, accelerator, model, optimizer)
     progress = checkpoint.load()
-    first, losses = progress.step, progress.losses
+    first = progress.step
     unlogged = torch.tensor(progress.unlogged, device=accelerator.device)
     started = time.monotonic()
     with _StopOnTerm() as stop:
@@ -88,27 +89,46 @@ def optimize(
                 group["lr"] = rate
             torch.manual_seed(derive(seed, "dropout", step, accelerator.process_index))
             unlogged += _update(model, optimizer, objective, accelerator, settings, step)
-            done = step + 1
-            if done % settings.log_every == 0:
-                value = accelerator.reduce(unlogged, "mean").item() / settings.log_every
-                losses.append({"step": done, "loss": value})
-                bar.set_postfix(loss=f"{value:.4f}")
-                unlogged.zero_()
+            progress.step = step + 1
             stopping = stop.requested(accelerator)
-            if stopping or done % settings.checkpoint_every == 0:
-                mean = accelerator.reduce(unlogged, "mean").item()
-                checkpoint.save(Progress(done, losses, mean))
+            if _log(progress, unlogged, accelerator, settings, stopping):
+                bar.set_postfix(loss=f"{progress.losses[-1]['loss']:.4f}")
+            if stopping or progress.step % settings.checkpoint_every == 0:
+                check_state(accelerator, model, optimizer, progress.step, progress.losses)
+                checkpoint.save(progress)
             if stopping:
                 sys.exit(INTERRUPTED)
+    check_state(accelerator, model, optimizer, progress.step, progress.losses)
     seconds = time.monotonic() - started
     return {
         "steps": settings.steps,
         "resumed_at": first,
-        "losses": losses,
+        "losses": progress.losses,
         "samples_per_second": (settings.steps - first) * settings.batch_size / max(seconds, 1e-9),
         "seconds": seconds,
         "processes": accelerator.num_processes,
     }
+
+
+def _log(
+    progress: Progress,
+    unlogged: torch.Tensor,
+    accelerator: Accelerator,
+    settings: config.Training,
+    stopping: bool,
+) -> bool:
+    """Take up and check the losses, where somebody will read them; whether the curve has grown."""
+    step = progress.step
+    logging = step % settings.log_every == 0
+    if not (logging or stopping or step % settings.checkpoint_every == 0 or step == settings.steps):
+        return False
+    progress.unlogged = accelerator.reduce(unlogged, "mean").item()
+    check_loss(progress.unlogged, step, progress.losses)
+    if logging:
+        progress.losses.append({"step": step, "loss": progress.unlogged / settings.log_every})
+        progress.unlogged = 0.0
+        unlogged.zero_()
+    return logging
 
 
 def _update(
@@ -142,13 +162,13 @@ def _update(
 def make_accelerator(settings: config.Training) -> Accelerator:
     """Accelerator with everything that matters taken from the configuration.
 
-    The launcher (torchrun or accelerate) says by WORLD_SIZE how many processes there are. One
+    Our launcher says how many processes there are, see :mod:`boldvision.training.environment`. One
     process has no use for DeepSpeed, which divides state among processes. Several end with their
     launcher, even if that is killed: otherwise they would go on with GPUs that count as free.
     """
     from accelerate.utils import DistributedDataParallelKwargs
 
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    processes = environment.processes()
     pieces = micro_batches(settings.batch_size, settings.device_batch_size, 0, processes)
     options = {
         "cpu": best_device() == "cpu",

@@ -25,8 +25,51 @@ from boldvision.nsd.design import (
     read_experiment_design,
     read_run_design,
 )
-from boldvision.nsd.runs import file_runs, task_file_runs
+from boldvision.nsd.runs import TASK_RUNS, VOLUMES, file_runs, task_file_runs
+from boldvision.parquet import read_table
 from boldvision.trials import splits
+
+COLUMNS = {
+    "trial": (0, None),
+    "session": (1, None),
+    "task_run": (1, TASK_RUNS),
+    "onset_row": (0, VOLUMES - 1),
+    "image_id": (1, None),
+}
+"""Columns that windows are found by, and their least and greatest value."""
+
+
+def read_trials(path: str | Path, *splits: str) -> pd.DataFrame:
+    """The trial table of a subject, with the columns of these splits.
+
+    Raises
+    ------
+    UserError
+        The file is missing or damaged, or a column is missing or holds what it cannot.
+    """
+    remedy = "run the stage `trials` again"
+    columns = [f"split_{split}" for split in splits]
+    kinds = dict.fromkeys(COLUMNS, "i") | dict.fromkeys(columns, "O")
+    trials = read_table(path, kinds, "a table of trials (Parquet)", remedy)
+    for name, (least, greatest) in COLUMNS.items():
+        wrong = (trials[name] < least) | (False if greatest is None else trials[name] > greatest)
+        if wrong.any():
+            raise UserError(
+                f"{path}: expected {name} from {least} to {greatest or 'any'}, found "
+                f"{trials[name][wrong].iloc[0]}; {remedy}"
+            )
+    for column in columns:
+        if unknown := set(trials[column]) - {"train", "test", "excluded"}:
+            raise UserError(
+                f"{path}: expected train, test or excluded in {column}, found {unknown}; {remedy}"
+            )
+    return trials
+
+
+def write_trials(trials: pd.DataFrame, path: Path) -> None:
+    """Write a trial table, with checksums of its pages."""
+    with atomic(path) as part:
+        trials.to_parquet(part, index=False, write_page_checksum=True)
 
 
 def trial_table(experiment: ExperimentDesign, subject: Subject) -> pd.DataFrame:
@@ -154,5 +197,4 @@ def main(argv: list[str]) -> None:
     check_against_designs(trials, arguments.designs, arguments.subject, subject)
     test_runs, seed = settings["time_resolved_test_runs"], settings["seed"]
     trials = add_splits(trials, arguments.subject, test_runs, seed)
-    with atomic(arguments.out) as part:
-        trials.to_parquet(part, index=False)
+    write_trials(trials, arguments.out)

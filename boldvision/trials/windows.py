@@ -11,7 +11,9 @@ import pandas as pd
 
 from boldvision.config import TR_S, Betas, Preprocessing, Split, Window
 from boldvision.errors import UserError
+from boldvision.files import reading
 from boldvision.seeds import derive
+from boldvision.trials.table import read_trials
 
 
 class Windows:
@@ -42,7 +44,8 @@ class Windows:
     Raises
     ------
     UserError
-        A session's file is missing or has another shape than the others.
+        A session's file is missing or damaged, is of another type, or has another shape than the
+        others or than the trials need.
     ValueError
         There are no trials.
     """
@@ -64,6 +67,7 @@ class Windows:
         inside = (first >= 0) & (first + self.n_tr <= n_volumes)
         self.trials = trials[inside].reset_index(drop=True)
         self.dropped = int(np.sum(~inside))
+        self._require_series(series)
         self._where = np.stack([self.trials["session"], series[inside], first[inside]], axis=1)
 
     def __len__(self) -> int:
@@ -76,6 +80,15 @@ class Windows:
         for window, (session, run, row) in zip(batch, where.tolist(), strict=True):
             window[:] = self._series[session][run, row : row + self.n_tr]
         return batch
+
+    def _require_series(self, series: np.ndarray) -> None:
+        found = min(len(values) for values in self._series.values())
+        if series.min() < 0 or series.max() >= found:
+            raise UserError(
+                f"{next(iter(self._files.values()))}: expected at least {series.max() + 1} series, "
+                f"as the trial table says, found {found}; prepare this session again, or run the "
+                "stage `trials` again"
+            )
 
     def averaged(self) -> AveragedWindows:
         """One window per image: the mean over its repetitions (paper, Table 7)."""
@@ -197,9 +210,9 @@ def load_windows(
     Raises
     ------
     UserError
-        A session's file is missing or the part has no trial.
+        The trial table or a session's file is missing or damaged, or the part has no trial.
     """
-    table = pd.read_parquet(trials_parquet)
+    table = read_trials(trials_parquet, split)
     table = table[table[f"split_{split}"] == part]
     if sessions is not None:
         table = table[table["session"] <= sessions]
@@ -218,16 +231,12 @@ def load_windows(
 
 def _open(files: Mapping[int, Path], sessions: np.ndarray) -> dict[int, np.ndarray]:
     """Memory-map the series of these sessions; plain arrays, which slice faster than memmaps."""
-    series = {}
+    series: dict[int, np.ndarray] = {}
     for session in sorted(sessions.tolist()):
         path = files[session]
-        try:
-            series[session] = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"{path}: expected the clean series of session {session}, found {error}; "
-                "run `python -m boldvision prepare` for it"
-            ) from error
+        expected = f"the clean series of session {session}, float16 or float32"
+        with reading(path, expected, "run `python -m boldvision prepare` for it"):
+            series[session] = _map(path)
         first = next(iter(series.values())).shape
         if len(first) != 3 or series[session].shape != first:
             raise UserError(
@@ -235,3 +244,13 @@ def _open(files: Mapping[int, Path], sessions: np.ndarray) -> dict[int, np.ndarr
                 f"found {series[session].shape}; prepare the sessions with the same voxels"
             )
     return series
+
+
+def _map(path: Path) -> np.ndarray:
+    mapped = np.lib.format.open_memmap(path, mode="r")
+    if mapped.dtype not in (np.float16, np.float32) or not mapped.flags.c_contiguous:
+        raise ValueError(f"{mapped.dtype} {mapped.shape}")
+    end = mapped.offset + mapped.nbytes
+    if path.stat().st_size != end:
+        raise ValueError(f"{path.stat().st_size} bytes in place of {end}")
+    return np.asarray(mapped)

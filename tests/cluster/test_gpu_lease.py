@@ -1,15 +1,21 @@
 """Jobs that share a machine never share a GPU."""
 
+import fcntl
 import json
 import os
+import shutil
+import signal
+import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from accelerate.commands import launch
 
+from boldvision import gpu
 from boldvision.errors import UserError
 from boldvision.gpu import gpu_pool, python_command
 
@@ -36,11 +42,11 @@ def machine(tmp_path, monkeypatch):
     return fake
 
 
-def start(gpus, *command, **options):
+def start(gpus, *command, flags=(), **options):
     """Start a leased command; its locks lie in the current folder."""
     lease = [sys.executable, "-m", "boldvision", "gpu", "--gpus", str(gpus), "--locks", "locks"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([*lease, *options.get("flags", []), "--", *command], **pipes)
+    return subprocess.Popen([*lease, *flags, "--", *command], **pipes, **options)
 
 
 def result(job):
@@ -53,6 +59,11 @@ def wait_for(path):
         time.sleep(0.01)
 
 
+@pytest.mark.survives(
+    "jobs",
+    "More jobs than GPUs, of one and of two GPUs, start together on a machine",
+    "Each waits for GPUs of its own; none is shared",
+)
 def test_jobs_never_share_a_gpu(machine):
     jobs = [start(1 + i % 2, "sh", "-c", LOGGED_JOB) for i in range(24)]
     assert [result(job)[0] for job in jobs] == [0] * 24
@@ -70,6 +81,11 @@ def test_jobs_never_share_a_gpu(machine):
     assert most > 1
 
 
+@pytest.mark.survives(
+    "jobs",
+    "A job that holds a GPU is killed (kill -9)",
+    "The kernel drops its lock, and the next job takes the GPU",
+)
 def test_killed_job_frees_its_gpu(machine, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
     job = start(1, "sh", "-c", "echo $$ > pid; exec sleep 60")
@@ -89,6 +105,116 @@ def test_signals_reach_the_command(machine):
     wait_for(Path("ready"))
     job.terminate()
     assert job.wait(timeout=5) == 7
+
+
+@pytest.fixture
+def waiting(machine, monkeypatch):
+    """A job that waits for a GPU which another holds."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    holder = start(1, "sh", "-c", "touch held; exec sleep 60")
+    wait_for(Path("held"))
+    job = start(1, *SHOW)
+    assert "is waiting for 1 of 1 GPUs to be free (locks: locks)" in job.stderr.readline()
+    yield job
+    holder.kill()
+    holder.wait()
+
+
+@pytest.mark.survives(
+    "jobs",
+    "Ctrl-C or SIGTERM while a job waits for a GPU",
+    "It ends at once, without a traceback, and holds nothing",
+)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_job_that_waits_ends_when_told(number, waiting):
+    waiting.send_signal(number)
+    assert result(waiting) == (-number, "", "")
+
+
+def test_a_job_that_waits_says_so_every_minute(machine, monkeypatch, tmp_path, capsys):
+    clock = iter(range(0, 1000, 20))
+    free = iter([[]] * 7 + [["GPU-1"]])
+    monkeypatch.setattr(gpu.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(gpu.time, "sleep", lambda _: None)
+    monkeypatch.setattr(gpu, "_lock_free", lambda *_: next(free))
+    assert gpu.lease(2, tmp_path / "locks") == ["GPU-1"]
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"process {os.getpid()} is waiting for 2 of 8 GPUs to be free (locks")
+    assert ["for 1 min" in others[0], "for 2 min" in others[1], len(others)] == [True, True, 2]
+
+
+@pytest.mark.survives(
+    "places",
+    "The first user of the GPUs of a machine has the umask 077",
+    "Folder and locks are made for all users all the same",
+)
+def test_locks_are_for_all_users(machine):
+    assert result(start(1, *SHOW, umask=0o077))[0] == 0
+    assert stat.filemode(Path("locks").stat().st_mode) == "drwxrwxrwt"
+    files = [*Path("locks").iterdir()]
+    assert {stat.filemode(file.stat().st_mode) for file in files} == {"-rw-rw-rw-"}
+    assert {file.name for file in files} == {"mutex", CARDS[0]}
+
+
+@pytest.mark.survives(
+    "places",
+    "The folder of locks is a link, a file, or closed to this user; or a lock is a link or a pipe",
+    "The job stops, says what lies there and whose it is, and names --locks",
+)
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        ("a link", "lrwxrwxrwx of user"),
+        ("a file", "-rw-r--r-- of user"),
+        ("closed", "drwx------ of user"),
+        ("a lock that is a link", "mutex: .*lrwxrwxrwx of user"),
+        ("a lock that is a pipe", "mutex: .*prw-r--r-- of user"),
+        ("a closed lock", "mutex: .*Permission denied"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(kind, found, machine, monkeypatch, tmp_path):
+    folder, other = tmp_path / "locks", tmp_path / "other"
+    other.mkdir()
+    if kind == "a link":
+        folder.symlink_to(other)
+    elif kind == "a file":
+        folder.touch(0o644)
+    else:
+        folder.mkdir(0o700)
+    if kind == "closed":
+        monkeypatch.setattr(gpu.os, "access", lambda *_: False)
+    elif kind == "a lock that is a link":
+        (folder / "mutex").symlink_to(other / "file")
+    elif kind == "a lock that is a pipe":
+        os.mkfifo(folder / "mutex", 0o644)
+    elif kind == "a closed lock":
+        refused = PermissionError(13, "Permission denied")
+        monkeypatch.setattr(gpu.os, "open", lambda *_: (_ for _ in ()).throw(refused))
+    with pytest.raises(UserError, match=f"{found}.*another folder with --locks"):
+        gpu.lease(1, folder)
+    assert not (other / "file").exists()
+
+
+@pytest.mark.survives(
+    "jobs",
+    "A file or the folder of locks is deleted while a job waits for it",
+    "The job locks the file that lies there now, never one that no other job can see",
+)
+def test_a_deleted_lock_is_no_lock(monkeypatch, tmp_path):
+    path, deleted = tmp_path / "locks" / "mutex", []
+
+    def flock(file, operation):
+        if not deleted:
+            deleted.append(os.fstat(file).st_ino)
+            shutil.rmtree(path.parent)
+        fcntl.flock(file, operation)
+
+    monkeypatch.setattr(gpu, "fcntl", SimpleNamespace(flock=flock))
+    lock = gpu._lock(path, fcntl.LOCK_EX)
+    assert os.path.samestat(os.fstat(lock), path.stat())
+    with path.open() as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(lock)
 
 
 def test_two_gpus_are_taken_together_or_not_at_all(machine, monkeypatch):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.cli import parse_args
 
 ROOT = Path(__file__).parents[2]
 PROFILES = sorted(path.parent.name for path in ROOT.glob("profiles/*/profile.yaml"))
@@ -46,10 +47,26 @@ def test_snakemake_accepts(name, tmp_path):
     assert "gpu=" in done.stdout + done.stderr
 
 
+@pytest.mark.survives(
+    "jobs",
+    "Ctrl-C while a file is written, in any profile or none",
+    "The next run makes the unfinished file again",
+)
+@pytest.mark.parametrize("name", [None, "default", "workstation"])
+def test_files_of_an_interrupted_job_are_made_again(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the profiles are those beside the Snakefile
+    named = ["--workflow-profile", name] if name else []
+    _parser, options = parse_args(["--snakefile", str(ROOT / "Snakefile"), *named])
+    assert options.rerun_incomplete
+    for profile in PROFILES:  # slurm is read only where its plug-in is installed
+        text = (ROOT / "profiles" / profile / "profile.yaml").read_text()
+        assert yaml.safe_load(text)["rerun-incomplete"] is True
+
+
 def test_slurm_has_a_partition_for_gpus_and_one_without():
     folder = ROOT / "profiles" / "slurm"
     profile = yaml.safe_load((folder / "profile.yaml").read_text())
-    assert ROOT / profile["slurm-partition-config"] == folder / "partitions.yaml"
+    assert folder / profile["slurm-partition-config"] == folder / "partitions.yaml"
     partitions = yaml.safe_load((folder / "partitions.yaml").read_text())["partitions"]
     gpus = [limits.get("max_gpu", 0) for limits in partitions.values()]
     assert min(gpus) == 0

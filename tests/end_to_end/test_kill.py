@@ -1,7 +1,7 @@
 """A killed workflow, started again, ends with the same bytes as one that nobody disturbed.
 
 The whole process group is killed with SIGKILL, which no process can catch, while it downloads,
-cleans, trains and reconstructs.
+cleans and reconstructs; while it trains, Snakemake alone is, and the training ends by itself.
 """
 
 import json
@@ -27,7 +27,7 @@ FILES = [
 MOMENTS = {
     "download": "resources/killed/nsddata_timeseries/**/session01.partial/*.gz",
     "prepare": "results/killed/bold/nsd_prep/subj01/.session01.part.npy",
-    "train": f"results/killed/models/{MODEL}.checkpoint/*/state.pt",
+    "train": f"results/killed/models/{MODEL}.checkpoint/*/step-*.pt",
     "reconstruct": f"{TARGET}.partial/*/.main.part.h5",
 }
 """What each stage writes before it is finished."""
@@ -72,15 +72,18 @@ def finish(folder, *options):
     assert start(folder, *options).wait(timeout=300) == 0, (folder / "printed").read_text()
 
 
-def kill_at(folder, pattern):
-    """Kill Snakemake and all its jobs as soon as a file exists."""
+def kill_at(folder, pattern, alone):
+    """Kill Snakemake, alone or with all its jobs, as soon as a file exists."""
     process = start(folder, "--rerun-incomplete")
     deadline = time.monotonic() + 120
     while not any(folder.glob(pattern)):
         running = process.poll() is None and time.monotonic() < deadline
         assert running, f"{pattern} never existed\n{(folder / 'printed').read_text()}"
         time.sleep(0.005)
-    os.killpg(process.pid, signal.SIGKILL)
+    if alone:
+        process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
@@ -97,13 +100,23 @@ def killed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("killed")
     prepare_folder(folder)
     for stage, pattern in MOMENTS.items():
-        kill_at(folder, pattern)
+        kill_at(folder, pattern, alone=stage == "train")
         assert not (folder / TARGET).exists(), f"{stage} was finished before it was killed"
         finish(folder, "--unlock")
     finish(folder, "--rerun-incomplete")
     return folder
 
 
+@pytest.mark.survives(
+    "jobs",
+    "`kill -9` of Snakemake and its jobs in a download, the cleaning, a training, a reconstruction",
+    "The same command goes on, and ends with the same bytes as a run that nobody disturbed",
+)
+@pytest.mark.survives(
+    "jobs",
+    "Snakemake and all its jobs are killed while they download, clean, train and reconstruct",
+    "The next run ends with the same bytes as one that nobody disturbed",
+)
 @pytest.mark.parametrize("file", FILES)
 def test_bytes_are_the_same(undisturbed, killed, file):
     assert (killed / file).read_bytes() == (undisturbed / file).read_bytes()
@@ -117,6 +130,11 @@ def test_training_went_on_from_its_checkpoint(undisturbed, killed):
     assert resumed["losses"] == whole["losses"]
 
 
+@pytest.mark.survives(
+    "files",
+    "A job is killed while it writes",
+    "No half-written file has a final name, and none is left after the next run",
+)
 def test_nothing_half_written_is_left(killed):
     names = ("**/.*.part*", "**/*.partial", "**/*.checkpoint")
     left = [path for name in names for path in killed.glob(f"re*s/killed/{name}")]

@@ -16,6 +16,9 @@ from accelerate.state import AcceleratorState, GradientState
 from boldvision import cli, config
 from boldvision.decoders.base import SubjectData
 from boldvision.generators import pretrain
+from boldvision.generators.latents import digest
+from boldvision.hdf5 import write_text
+from boldvision.training.environment import PROCESSES
 
 REPOSITORY = Path(__file__).parents[2]
 PX, TOKENS, WIDTH = 16, 4, 8
@@ -93,6 +96,8 @@ def write_subject(
         file["image_id"] = ids
         file["mean"] = random.standard_normal((n_images, 4, PX // 8, PX // 8)).astype(np.float16)
         file["logvar"] = np.full((n_images, 4, PX // 8, PX // 8), -4, np.float16)
+        values = (file[name][:] for name in ("image_id", "mean", "logvar"))
+        write_text(file, "sha256", digest(*values))
     return data
 
 
@@ -162,9 +167,10 @@ def train_arguments(
 
 def start(command: list[str], launcher: tuple[str, ...] = (), **options) -> subprocess.Popen:
     """Start a stage in a process of its own, on one thread and no GPU."""
+    announced = {PROCESSES: "2"} if launcher else {}
     return subprocess.Popen(
         [sys.executable, *launcher, "-m", "boldvision", *command],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""} | announced,
         cwd=REPOSITORY,
         **options,
     )

@@ -90,6 +90,62 @@ class Relay:
                 end.shutdown(socket.SHUT_RDWR)
 
 
+class Scripted:
+    """A server of prepared answers, one to a connection: what `reply` gives for a request.
+
+    An answer is bytes; several are sent one after the other with pauses; b"" drops the line.
+    """
+
+    def __init__(self, reply) -> None:
+        self.reply, self.requests = reply, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client) -> None:
+        with suppress(OSError), client, client.makefile("rb") as lines:
+            method, path, _ = next(lines).decode().split()
+            head = dict(
+                line.decode().lower().strip().split(": ") for line in iter(lines.readline, b"\r\n")
+            )
+            request = {"method": method, "path": path} | head
+            self.requests.append(request)
+            answer = self.reply(request)
+            for i, piece in enumerate([answer] if isinstance(answer, bytes) else answer):
+                time.sleep(0.05 if i else 0)
+                client.sendall(piece)
+
+
+def in_turn(*answers):
+    """Each of the answers, or functions of a request, once; the last again and again."""
+    left = list(answers)
+
+    def reply(request: dict):
+        turn = left.pop(0) if len(left) > 1 else left[0]
+        return turn(request) if callable(turn) else turn
+
+    return reply
+
+
+def answer(status: int, body: bytes = b"", **headers) -> bytes:
+    """An answer as it goes over the line; Content_Length is that of the body unless given."""
+    headers = {"Content_Length": len(body), "Connection": "close"} | headers
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([f"HTTP/1.1 {status} -", *lines, "", ""]).encode() + body
+
+
+def ranged(content: bytes, etag: str, start: int, stop: int, **headers) -> bytes:
+    """The right answer to a request for a range."""
+    where = f"bytes {start}-{stop - 1}/{len(content)}"
+    return answer(206, content[start:stop], **{"Content_Range": where, "ETag": etag} | headers)
+
+
 def arguments(part: str, root: Path, address: str | None, **settings) -> list[str]:
     settings = {"subject": SUBJECT, "design": DESIGN.model_dump()} | settings
     argv = [part, "--settings", json.dumps(settings), "--root", str(root)]
@@ -107,6 +163,12 @@ def ledger(path: Path) -> list[list[str]]:
     header, *lines = (line.split("\t") for line in path.read_text().splitlines())
     assert header == ["key", "bytes", "etag", "last_modified", "sha256"]
     return lines
+
+
+def fetched(folder: Path) -> list[str]:
+    """Files in a folder, without the locks of the jobs that worked there."""
+    files = (path for path in folder.rglob("*") if not path.is_dir() and path.suffix != ".lock")
+    return sorted(path.relative_to(folder).as_posix() for path in files)
 
 
 def bytes_of(paths) -> int:

@@ -126,6 +126,12 @@ def few_sessions(folder: Path, metrics=("ssim", "alexnet_2", "clip", "miou")) ->
     return rows
 
 
+def of_split(row: dict) -> dict:
+    """The row with the split and the run that its name says."""
+    split = "time_resolved" + ("_leakage_free" if "leakage-free" in row["row"] else "")
+    return row | {"run": f"dynadiff_{split}", "split": split}
+
+
 def both_splits(folder: Path) -> tuple[list[dict], pd.DataFrame]:
     """Rows of `leakage` and the subject's trials.
 
@@ -134,7 +140,8 @@ def both_splits(folder: Path) -> tuple[list[dict], pd.DataFrame]:
     """
     images = np.repeat(np.arange(20), 2)
     rows = []
-    for split, gain in (("as published", np.where(images < 15, 0.2, 0.05)), ("leakage-free", 0.0)):
+    gains = {"as published": np.where(images < 15, 0.2, 0.05), "leakage-free": 0.0}
+    for split, gain in gains.items():
         score = np.random.default_rng(0).uniform(0.4, 0.7, len(images)) + gain
         for curve, trained, tested in (
             ("General", "main", ["main-1", "main", "main+1"]),
@@ -142,7 +149,7 @@ def both_splits(folder: Path) -> tuple[list[dict], pd.DataFrame]:
         ):
             values = {window: {"alexnet_2": score} for window in tested}
             row = f"{curve}, {split}"
-            rows.append(model(folder, row, values, window=trained, image_ids=images))
+            rows.append(of_split(model(folder, row, values, window=trained, image_ids=images)))
     train = np.concatenate([np.arange(15), np.arange(100, 130)])
     image_id = np.concatenate([images, train])
     published = np.repeat(["test", "train"], [len(images), len(train)])

@@ -74,7 +74,10 @@ def gallery_rows(
         if subject == subjects[0]:
             models[1:1] = [("Specialized", s, [s], trials) for s in specialized]
         for row, trained, tested, shown in models:
-            made = evaluation(folder / "metrics", row, subject, trained, tested, METRICS, n=8)
+            run = "dynadiff" if row == "Dynadiff" else "dynadiff_time_resolved"
+            made = evaluation(
+                folder / "metrics", row, subject, trained, tested, METRICS, n=8, run=run
+            )
             own = folder / subject / row / name(trained)
             _write_model(Path(made["parquet"]), own, tested, shown, px)
             files = {"stimuli": str(stimuli), "trials": str(folder / f"{subject}.parquet")}

@@ -26,6 +26,10 @@ def name(shift: int) -> str:
     return f"main{shift:+d}" if shift else "main"
 
 
+def shift_of(window: str) -> int:
+    return int(window.removeprefix("main") or 0)
+
+
 def strength(trained: int, tested: int) -> float:
     """0 … 1: how much of the image a model trained at one shift sees at another."""
     response = np.exp(-((trained / 4) ** 2))
@@ -44,6 +48,7 @@ def evaluation(
     generator: str = "tiny generator",
     genuine: bool = False,
     trained_on: str = "",
+    run: str = "",
 ) -> dict:
     """Write an evaluation and give the row that a rule would list."""
     metrics, tested = metrics or ALL, [trained] if tested is None else tested
@@ -102,7 +107,7 @@ def evaluation(
     training.write_text(json.dumps({"parameters": {"unet_trained": 1000 * len(row)}}))
     return {
         "row": row,
-        "run": row.lower().replace(" ", "_"),
+        "run": run or row.lower().replace(" ", "_"),
         "subjects": trained_on or subject,
         "subject": subject,
         "window": name(trained),
@@ -142,9 +147,22 @@ def curve_rows(
     folder: Path, specialized=(-3, -1, 1, 3), tested=None, metrics=("ssim", "alexnet_2", "clip")
 ) -> list[dict]:
     """General in every window; Specialized in its own, or in those of `tested`."""
-    rows = [evaluation(folder, "General", tested=SHIFTS, metrics=list(metrics))]
+    same = {"metrics": list(metrics), "run": "dynadiff_time_resolved"}
+    rows = [evaluation(folder, "General", tested=SHIFTS, **same)]
     rows += [
-        evaluation(folder, "Specialized", trained=s, tested=tested, metrics=list(metrics))
+        evaluation(folder, "Specialized", trained=s, tested=tested, **same) for s in specialized
+    ]
+    return rows
+
+
+def another_decoder(
+    folder: Path, specialized=(-1, 2), tested=None, metrics=("ssim",)
+) -> list[dict]:
+    """The rows of `curve_rows`, of another decoder and by other names; the model first."""
+    same = {"metrics": list(metrics), "run": "ridge_time_resolved"}
+    rows = [evaluation(folder, "Ridge", tested=SHIFTS, **same)]
+    rows += [
+        evaluation(folder, "Ridge, each shift", trained=s, tested=tested, **same)
         for s in specialized
     ]
     return rows
@@ -184,19 +202,18 @@ def trial_table(n: int = 24, per_run: int = 12) -> pd.DataFrame:
     )
 
 
-def moving_windows(folder: Path, specialized=(-3, -1, 1, 3), px: int = 32) -> tuple:
+def moving_windows(folder: Path, specialized=(-3, -1, 1, 3), px: int = 32, rows=None) -> tuple:
     """Rows of figure 4, trial table and stimuli of `trial_table`."""
     trials = trial_table()
     folder.mkdir(parents=True, exist_ok=True)
     trials.to_parquet(folder / "trials.parquet")
     ids = trials["image_id"].to_numpy()
     stimuli = write_images(folder / "stimuli.h5", [picture(i, 48) for i in ids], image_id=ids)
-    rows = curve_rows(folder / "metrics", specialized)
+    rows = rows or curve_rows(folder / "metrics", specialized)
     for row in rows:
         own = folder / row["row"] / row["window"]
         row["reconstructions"] = str(own)
-        shifts = SHIFTS if row["row"] == "General" else [int(row["window"][4:] or 0)]
-        for shift in shifts:
+        for shift in map(shift_of, json.loads(Path(row["summary"]).read_text())["windows"]):
             seen = [i + round(shift / 3) for i in ids]
             write_images(
                 own / f"{name(shift)}.h5",

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jsonschema
@@ -158,10 +159,10 @@ def test_later_files_override_earlier_ones(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [1", "not YAML"),
+        ("a: [1", "expected a YAML file"),
         ("- 1\n", "found list"),
-        ("", "found NoneType"),
-        (None, "No such file"),
+        ("", "found none"),
+        (None, "found no file"),
     ],
 )
 def test_unreadable_files_are_named(tmp_path, text, message):
@@ -170,6 +171,42 @@ def test_unreadable_files_are_named(tmp_path, text, message):
         file.write_text(text)
     with pytest.raises(UserError, match=rf"mine\.yaml.*{message}"):
         check(file)
+
+
+def bomb(below):
+    """Nine levels of nine aliases each: 9^9 values in a few lines."""
+    levels = [f"l0: &l0 {below.format(*['x'] * 9)}"]
+    levels += [f"l{n}: &l{n} {below.format(*[f'*l{n - 1}'] * 9)}" for n in range(1, 9)]
+    return "\n".join([*levels, "runs: *l8"])
+
+
+@pytest.mark.survives(
+    "names",
+    "A configuration file unfolds to billions of values, executes Python or names a key twice",
+    "`config --check` refuses it at once; nothing is executed",
+)
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (bomb(f"[{', '.join(['{}'] * 9)}]"), "expected 1 to 100,000 values, found more"),
+        (bomb(f"{{{{{', '.join(f'k{n}: {{}}' for n in range(9))}}}}}"), "expected 1 to 100,000"),
+        ("seed: &a [*a]", "expected 1 to 100,000 values, found more"),
+        ("# " + 1_000_000 * "x", "expected at most 1,000,000 characters"),
+        ("seed: " + 2000 * "[", "expected a YAML file"),
+        ("seed: !!python/object/apply:os.mkdir [PWNED]", "could not determine a constructor"),
+        ("subjects:\n  subj01: {}\n  subj01: {}\n", "subj01: listed twice"),
+        ("seed: \udcff", "expected a YAML file"),
+    ],
+)
+def test_hostile_files_are_refused(tmp_path, monkeypatch, text, message):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "mine.yaml"
+    file.write_bytes(text.encode(errors="surrogateescape"))
+    started = time.monotonic()
+    with pytest.raises(UserError, match=rf"mine\.yaml.*{message}"):
+        check(file)
+    assert time.monotonic() - started < 5
+    assert not (tmp_path / "PWNED").exists()
 
 
 def test_command_line(tmp_path):
@@ -197,7 +234,7 @@ def test_table_has_every_key_of_the_default():
     table = config_docs.markdown()
     for key in ("`s3.serve`", "`subjects.NAME.grid`", "`runs.NAME.training.learning_rate`"):
         assert table.count(key) == 1
-    assert "| `windows.NAME.n_tr` | int ≥ 1 | required | samples (TRs) |" in table
+    assert "| `windows.NAME.n_tr` | int ≥ 1, ≤ 225 | required | samples (TRs) |" in table
 
 
 def test_schema_accepts_the_default(values):

@@ -189,10 +189,8 @@ def test_script_writes_and_prints_the_plan(values, tmp_path, monkeypatch, capsys
     spec.loader.exec_module(script)
     monkeypatch.setattr(Plan, "items_of", lambda self, scope: ["table_1", "figure_5"])
     config = read_values([str(ROOT / "config" / "config.yaml")]) | {"dataset": "elsewhere"}
-    for name in ("config", "boldvision"):
-        (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
-    script.main(SimpleNamespace(config=config))
+    script.main(SimpleNamespace(params=SimpleNamespace(config=config)))
     assert "figure_5" in capsys.readouterr().out
     folder = tmp_path / "results/elsewhere/paper"
     header, *lines = (folder / "plan.tsv").read_text().splitlines()

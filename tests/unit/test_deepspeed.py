@@ -50,10 +50,15 @@ def test_it_learns_what_is_learnt_without(generator, data, folder, undisturbed):
     assert largest_difference(undisturbed[1], without) < 1e-5
 
 
+@pytest.mark.survives(
+    "jobs",
+    "Training with DeepSpeed is killed",
+    "It goes on from its last sharded checkpoint, to the same parameters",
+)
 def test_a_killed_run_resumes_to_the_same_model(generator, data, folder, undisturbed):
     out, work = folder / "killed", folder / "killed.checkpoint"
     process = launch(generator, data, out, deepspeed=ZERO)
-    kill_when(lambda: list(work.glob("*/progress.json")), process)
+    kill_when(lambda: list(work.glob("*/step-*/progress.json")), process)
     record, parameters = trained(generator, data, out, deepspeed=ZERO)
     assert 0 < record["resumed_at"] < SETTINGS["steps"]
     assert record["losses"] == undisturbed[0]["losses"]

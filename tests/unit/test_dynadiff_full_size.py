@@ -18,7 +18,7 @@ def millions(parameters) -> float:
 
 def new_generator():
     settings = config.Generator(
-        kind="versatile_diffusion", folder="", image_px=512, tokens=257, width=768
+        kind="versatile_diffusion", folder="unused", image_px=512, tokens=257, width=768
     )
     with torch.device("meta"):
         unet = UNet2DConditionModel(**full_size_unet_config()).requires_grad_(False)

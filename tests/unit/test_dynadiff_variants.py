@@ -18,10 +18,11 @@ from decoder_data import (
     train_arguments,
     write_subject,
 )
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from boldvision import cli, config
 from boldvision.decoders.dynadiff import decoder as dynadiff
+from boldvision.decoders.model_file import write_model
 from boldvision.decoders.train import run_settings as validated
 from boldvision.errors import UserError
 from boldvision.generators.base import load_generator
@@ -229,14 +230,17 @@ def test_a_stopped_run_goes_on_from_its_checkpoint_not_from_its_start(
     assert content(out) == content(undisturbed)
 
 
+@pytest.mark.survives(
+    "results",
+    "The model that a run starts from is trained again while the run is stopped",
+    "The run begins anew from the new one",
+)
 def test_a_run_that_started_from_another_model_is_not_gone_on_with(
     generator, subject, joint, folder, undisturbed, monkeypatch
 ):
     """The joint model was trained again after a run that started from it had been stopped."""
     out, other = folder / "restarted", folder / "other_joint"
-    other.mkdir()
-    save_file({n: v + 1 for n, v in saved(joint).items()}, other / "model.safetensors")
-    (other / "training.json").write_bytes((joint / "training.json").read_bytes())
+    write_model(other, {n: v + 1 for n, v in saved(joint).items()}, record(joint))
     settings = {"changes": PRETRAINED, "steps": STEPS}
     with monkeypatch.context() as patch:
         stop_at(patch, "boldvision.decoders.train.replace_folder", call=1)

@@ -4,10 +4,12 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from boldvision import files
 from boldvision.config import Fmriprep, FmriprepJob
 from boldvision.errors import UserError
 from boldvision.signal import fmriprep
@@ -84,7 +86,7 @@ def test_how_it_runs_is_in_no_stages_settings():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "expected FreeSurfer's licence, found .*No such file"),
+        (None, "expected FreeSurfer's licence, found no file"),
         ("", "licence is empty"),
         ("\n \n", "licence is empty"),
         ("someone@example.org\n12345\n", "expected the four lines .*found 2 other lines"),
@@ -149,6 +151,11 @@ def test_missing_programs_and_images_are_named(task, tmp_path, path_of, monkeypa
     assert not (tmp_path / "done.partial").exists()
 
 
+@pytest.mark.survives(
+    "jobs",
+    "fMRIPrep is killed",
+    "The next try goes on from its working folder and partial output, with FreeSurfer's marks gone",
+)
 def test_an_interrupted_run_is_taken_up_again(task, tmp_path, path_of):
     program(path_of, "docker", "exit 0")
     program(path_of, "fmriprep-docker", 'touch "$2/begun"; exit 1')
@@ -167,6 +174,62 @@ def test_an_interrupted_run_is_taken_up_again(task, tmp_path, path_of):
     assert not task.work.exists()
 
 
+@pytest.mark.survives(
+    "jobs",
+    "A killed job's container still writes, since Docker's server keeps it",
+    "It is stopped before the next try begins; containers of other folders are left alone",
+)
+def test_a_container_that_was_left_behind_is_stopped(task, tmp_path, path_of, monkeypatch):
+    script = f"""case "$1" in
+    ps) echo ours; echo other;;
+    inspect) [ "$4" = ours ] && echo "{tmp_path}/done.partial" || echo "{tmp_path}/done.partial2";;
+    stop) echo "$2" >> "{tmp_path}/stopped";;
+    esac"""
+    program(path_of, "docker", script)
+    program(path_of, "fmriprep-docker", f'cp "{tmp_path}/stopped" "$2" && mkdir "$2/sub-01"')
+    stage(task, tmp_path)
+    assert (tmp_path / "done" / "stopped").read_text() == "ours\n"
+    (tmp_path / "stopped").unlink()
+    monkeypatch.setattr(fmriprep, "run_program", lambda argv: sys.exit(143))  # after SIGTERM
+    with pytest.raises(SystemExit):
+        stage(task, tmp_path)
+    assert (tmp_path / "stopped").read_text() == "ours\nours\n"
+
+
+@pytest.mark.survives(
+    "jobs",
+    "fMRIPrep is begun for a subject while another job runs it",
+    "It is refused; the message names the folder and the other process",
+)
+def test_two_jobs_of_one_subject(task, tmp_path, path_of, monkeypatch):
+    program(path_of, "docker", "exit 0")
+    program(path_of, "fmriprep-docker", 'mkdir "$2/sub-01"')
+    monkeypatch.setattr(files, "PATIENCE_S", 0.0)
+    with files.only_job(tmp_path / "done"), pytest.raises(UserError, match="another job works"):
+        stage(task, tmp_path)
+    assert not (tmp_path / "done.partial").exists()
+
+
+@pytest.mark.survives(
+    "files",
+    "FreeSurfer's licence may not be read by this account",
+    "That is said; no new licence is asked for",
+)
+def test_a_licence_that_cannot_be_read(tmp_path, monkeypatch):
+    def refuse(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(UserError, match=r"license\.txt: Permission denied: this account") as error:
+        require_licence(tmp_path / "license.txt")
+    assert "registration" not in str(error.value)
+
+
+@pytest.mark.survives(
+    "results",
+    "The unfinished output of another version of fMRIPrep is there",
+    "It is not gone on with; both versions are named, and the folder to remove",
+)
 def test_an_interrupted_run_of_another_version_is_not_mixed_in(task, tmp_path, path_of):
     program(path_of, "docker", "exit 0")
     program(path_of, "fmriprep-docker", 'touch "$2/begun"; exit 1')

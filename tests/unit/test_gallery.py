@@ -69,6 +69,20 @@ def test_specialized_shows_the_general_model_in_its_window(page):
     assert [w["shift"] for w in decoder["windows"]] == [-1, 0, 2]
 
 
+@pytest.mark.survives(
+    "names",
+    "Decoders of the gallery whose names differ in signs alone, or have no letters",
+    "Each has a folder of pictures of its own",
+)
+def test_a_decoder_has_a_folder_of_its_own(rows, tmp_path):
+    names = {"General": "A b", "Specialized": "A-b", "Dynadiff": "µ"}
+    renamed = [row | {"row": names[row["row"]]} for row in rows]
+    decoders = data(write_gallery(renamed, tmp_path / "gallery"))["subjects"]["subj01"]
+    assert list(decoders) == list(names.values())
+    assert len({decoder["folder"] for decoder in decoders.values()}) == 3
+    assert [w["shift"] for w in decoders["A-b"]["windows"]] == [-1, 0, 2]
+
+
 def test_an_image_is_shown_by_its_first_trial_of_most_windows(page):
     decoders = data(page)["subjects"]["subj01"]
     chosen = dict(zip(*(decoders["General"]["images"][k] for k in ("id", "trial")), strict=True))
@@ -151,6 +165,11 @@ def test_the_page_says_what_the_data_are(page, rows, tmp_path):
     assert "comparable" not in data(real)["note"]
 
 
+@pytest.mark.survives(
+    "names",
+    "A name with `</script>` or `<!--` in the gallery",
+    "It is text on the page and ends no element",
+)
 def test_no_text_ends_the_data():
     page = {"note": "</script><script>alert(1)</script><!--", "subjects": {}}
     html = to_html(page)

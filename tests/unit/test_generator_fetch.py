@@ -1,18 +1,22 @@
 """Fetching a generator, from a Hub that is a folder."""
 
 import hashlib
+import re
 import shutil
 from pathlib import Path
 
+import httpx2 as httpx
 import huggingface_hub
 import pytest
 import torch
+from huggingface_hub import errors
 from huggingface_hub.hf_api import BlobLfsInfo, RepoSibling
 from safetensors.torch import load_file
 
 from boldvision import cli, config
 from boldvision.errors import UserError
-from boldvision.generators.base import load_generator
+from boldvision.files import only_job
+from boldvision.generators.base import PARTS, load_generator
 from boldvision.generators.fetch import fetch
 
 TINY = Path(__file__).parents[2] / "boldvision" / "generators" / "tiny"
@@ -117,6 +121,11 @@ def test_safetensors_are_preferred(hub, out):
     assert "vae/diffusion_pytorch_model.bin" not in hub.downloads
 
 
+@pytest.mark.survives(
+    "files",
+    "A file of the generator is not the one that was published",
+    "It is removed and named; the next run fetches it anew",
+)
 @pytest.mark.parametrize(
     ("name", "kind"),
     [("vae/diffusion_pytorch_model.bin", "sha256"), ("vae/config.json", "git blob")],
@@ -138,9 +147,14 @@ def test_another_file_is_refused_and_removed(hub, out, monkeypatch, name, kind):
     assert (out / "vae" / "diffusion_pytorch_model.safetensors").exists()
 
 
+@pytest.mark.survives(
+    "patience",
+    "The line is cut while a generator is fetched",
+    "What was fetched is kept; the next run fetches the rest",
+)
 def test_interrupted_download_goes_on(hub, out):
     hub.fails_at = "scheduler/scheduler_config.json"
-    with pytest.raises(UserError, match=r"line cut.*Run it again"):
+    with pytest.raises(UserError, match=r"line cut.*does not answer.*run again"):
         fetch(REPOSITORY, REVISION, out)
     assert not out.exists()
     hub.fails_at = None
@@ -156,8 +170,14 @@ def test_missing_part_is_named(hub, out):
     assert not hub.downloads
 
 
-def test_code_in_a_checkpoint_is_not_run(hub, out):
-    hub.write("vae/diffusion_pytorch_model.bin", {"layer": print})
+@pytest.mark.survives(
+    "files",
+    "A published checkpoint is a malicious pickle",
+    "It is read as tensors alone and refused; nothing in it runs",
+)
+@pytest.mark.parametrize("content", [{"layer": print}, {"layer": [1]}, {"nested": {}}])
+def test_code_in_a_checkpoint_is_not_run(hub, out, content):
+    hub.write("vae/diffusion_pytorch_model.bin", content)
     with pytest.raises(UserError, match="only tensors"):
         fetch(REPOSITORY, REVISION, out)
     assert not out.exists()
@@ -189,3 +209,75 @@ def test_stage(hub, out, capsys):
     assert cli.main(["generator", *arguments]) == 1
     assert "Hugging Face Hub (line cut)" in capsys.readouterr().err
     assert (out / "ledger.tsv").exists()
+
+
+def answer(kind, status):
+    """What the client raises when the Hub answers with an error."""
+    request = httpx.Request("GET", "https://huggingface.co/api")
+    return kind(f"{status} Client Error", response=httpx.Response(status, request=request))
+
+
+ANSWERS = {
+    "gone": (answer(errors.RepositoryNotFoundError, 404), "correct `repository` and `revision`"),
+    "revision": (answer(errors.RevisionNotFoundError, 404), "correct `repository` and `revision`"),
+    "entry": (answer(errors.RemoteEntryNotFoundError, 404), "correct `repository` and `revision`"),
+    "login": (answer(errors.RepositoryNotFoundError, 401), "the Hub refuses: correct `repository`"),
+    "gated": (answer(errors.GatedRepoError, 403), "log in with an account that may read it"),
+    "busy": (answer(errors.HfHubHTTPError, 503), "the Hub is busy or broken"),
+    "silent": (ConnectionError("no route"), "the Hub does not answer"),
+    "unseen": (errors.LocalEntryNotFoundError("check your connection"), "the Hub does not answer"),
+    "full": (OSError(28, "No space left on device"), "the disk is full"),
+}
+
+
+@pytest.mark.survives(
+    "patience",
+    "The Hub refuses, has no such generator, is busy, or does not answer",
+    "Each is said as what it is, with its own remedy",
+)
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_an_answer_is_not_called_a_missing_network(hub, out, monkeypatch, kind):
+    error, remedy = ANSWERS[kind]
+
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", fails)
+    with pytest.raises(UserError, match=re.escape(remedy)) as said:
+        fetch(REPOSITORY, REVISION, out)
+    assert ("network" in str(said.value)) == (kind in ("silent", "unseen"))
+
+
+def test_offline_mode_is_named(hub, out, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    hub.fails_at = "vae/config.json"
+    with pytest.raises(UserError, match="HF_HUB_OFFLINE is set: unset it"):
+        fetch(REPOSITORY, REVISION, out)
+
+
+@pytest.mark.survives(
+    "files",
+    "Files of another revision, or of a killed download, lie where a generator is fetched",
+    "Only the files that are wanted are put in place",
+)
+def test_leftovers_are_not_put_in_place(hub, out):
+    partial = out.with_name(f"{out.name}.partial")
+    for name in (
+        "vae/.old.part.safetensors",
+        "text_unet/config.json",
+        ".cache/a/b.lock",
+        "old.txt",
+    ):
+        (partial / name).parent.mkdir(parents=True, exist_ok=True)
+        (partial / name).write_text("left")
+    fetch(REPOSITORY, REVISION, out)
+    assert len(files(out)) == 6
+    assert sorted(path.name for path in out.iterdir() if path.is_dir()) == sorted(PARTS)
+
+
+def test_one_job_at_a_time_fetches(hub, out, monkeypatch):
+    monkeypatch.setattr("boldvision.files.PATIENCE_S", 0)
+    partial = out.with_name(f"{out.name}.partial")
+    with only_job(partial), pytest.raises(UserError, match="another job works there"):
+        fetch(REPOSITORY, REVISION, out)
+    assert not hub.downloads

@@ -109,10 +109,10 @@ def test_launch_options(values):
 
 def test_downloads_are_served_only_in_the_miniature(values):
     served = make(values).served("nsddata/a/", "nsddata/{subject}/")
-    assert served.endswith("--prefix nsddata/a/ nsddata/{subject}/ --")
+    assert served.endswith("--prefix nsddata/a/ 'nsddata/{subject}/' --")
     values["s3"]["serve"] = None
     assert make(values).served("nsddata/a/") == ""
-    assert make(values).endpoint(wildcards()) == ""
+    assert make(values).endpoint(wildcards()) == []
 
 
 def test_constraints(jobs):

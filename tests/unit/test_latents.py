@@ -52,8 +52,39 @@ def test_rows_follow_the_asked_ids(encoded):
 @pytest.mark.parametrize("missing", [1, 9, 51])
 def test_a_missing_image_is_named(encoded, missing):
     cache = LatentCache(encoded[2])
-    with pytest.raises(UserError, match=rf"latents.h5: .*\[{missing}\].*Delete the file"):
+    with pytest.raises(UserError, match=rf"latents.h5: .*\[{missing}\].*Run the stage `latents`"):
         cache.rows(np.array([3, missing, 50]))
+
+
+@pytest.mark.survives(
+    "files",
+    "A cache of latents is cut, has flipped bits, or is of another kind",
+    "It is read in full and compared with the sha256 in it; training does not begin",
+)
+@pytest.mark.parametrize(
+    "change", ["bit", "cut", "html", "no digest", "images", "elsewhere", "gone"]
+)
+def test_caches_that_are_not(encoded, tmp_path, change):
+    path, content = tmp_path / "latents.h5", bytearray(encoded[2].read_bytes())
+    with h5py.File(encoded[2]) as file:
+        place = file["logvar"].id.get_offset()
+    if change == "bit":
+        content[place + 3] ^= 1
+    if change == "cut":
+        content = content[: place + 5]
+    if change != "gone":
+        path.write_bytes(b"<html>" if change == "html" else content)
+    if change == "images":
+        path.write_bytes((encoded[2].parent / "images.h5").read_bytes())
+    if change in ("no digest", "elsewhere"):
+        with h5py.File(path, "a") as file:
+            if change == "no digest":
+                del file.attrs["sha256"]
+            else:
+                del file["mean"]
+                file["mean"] = h5py.ExternalLink(encoded[2], "mean")
+    with pytest.raises(UserError, match=r"latents\.h5: expected a cache of latents, found"):
+        LatentCache(path)
 
 
 def test_a_generator_without_a_part_is_refused(encoded, tmp_path):

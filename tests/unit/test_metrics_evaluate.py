@@ -1,5 +1,6 @@
 import json
 import threading
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -10,7 +11,8 @@ from PIL import Image
 from boldvision import cli
 from boldvision.config import Metrics
 from boldvision.errors import UserError
-from boldvision.metrics import scoring
+from boldvision.metrics import architectures, evaluate, scoring
+from boldvision.metrics.identification import TIES
 from boldvision.metrics.measures import MEASURES
 from boldvision.nsd.images import write_images
 
@@ -97,8 +99,11 @@ def test_summary_is_the_mean_of_the_images_and_says_what_was_done(study):
     assert summary["metrics"]["clip"] == {
         "better": "higher",
         "chance": 0.5,
+        "interval": evaluate.IDENTIFICATION_INTERVAL,
+        "ties": TIES["stimulus"],
         "network": "vit_small",
         "weights": "random",
+        "weights_checked": "",
         "label": "small random ViT",
         "genuine": False,
     }
@@ -157,6 +162,78 @@ def test_constant_reconstruction_is_uncorrelated(study):
     assert images["value"][0] == 0
     assert images["value"][1] == pytest.approx(1, abs=1e-3)
     assert summary["windows"]["main"]["pixcorr"]["undefined"] == 1
+
+
+@pytest.mark.survives(
+    "results",
+    "A decoder has failed and draws pictures of one colour",
+    "They are counted in the scores; a test set of nothing else is refused",
+)
+def test_constant_pictures_are_counted_and_refused_where_there_is_nothing_else(study, capsys):
+    path = study / "made" / "main+1.h5"
+    with h5py.File(path, "a") as file:
+        file["images"][2:5] = [200, 10, 10]
+    assert run(study, ["pixcorr"]) == 0
+    assert results(study)[1]["constant"] == {"main": 0, "main+1": 3}
+    with h5py.File(path, "a") as file:
+        file["images"][:] = np.arange(20)[:, None, None, None]
+    capsys.readouterr()
+    assert run(study, ["pixcorr"]) == 1
+    assert f"{path}: expected pictures of images, found 20" in capsys.readouterr().err
+
+
+@pytest.mark.survives(
+    "results",
+    "A network's weights are damaged and its features are no numbers",
+    "The job stops and names the network; nothing is scored",
+)
+def test_features_that_are_no_numbers_are_refused(study, capsys, monkeypatch):
+    whole = architectures.NETWORKS["vit_small"]
+
+    def damaged():
+        model = whole.build()
+        model.conv_proj.weight.data[0] = np.nan
+        return model
+
+    monkeypatch.setitem(architectures.NETWORKS, "vit_small", replace(whole, build=damaged))
+    assert run(study, ["clip"]) == 1
+    assert "vit_small random: expected finite features" in capsys.readouterr().err
+    assert not (study / "out.json").exists()
+
+
+@pytest.mark.survives(
+    "results",
+    "A score comes out as NaN",
+    "The job stops and names the pictures and the metric",
+)
+def test_scores_that_are_no_numbers_are_refused(study, capsys, monkeypatch):
+    monkeypatch.setattr(scoring, "compare", lambda _, seen, *rest: np.full(len(seen), np.nan))
+    monkeypatch.setitem(scoring.UNDEFINED, "pixcorr", np.nan)
+    assert run(study, ["pixcorr"]) == 1
+    error = capsys.readouterr().err
+    assert "main.h5: expected finite scores" in error
+    assert "pixcorr" in error
+
+
+@pytest.mark.survives(
+    "results",
+    "All reconstructions are the same picture",
+    "Ties are lost, as in the paper's code; the scores count them and say what that means",
+)
+@pytest.mark.parametrize(
+    ("direction", "value", "tied"), [("prediction", 0.5, 0), ("stimulus", 0, 90)]
+)
+def test_identical_reconstructions_tie_in_one_direction(study, direction, value, tied):
+    path = study / "made" / "main.h5"
+    with h5py.File(path, "a") as file:
+        file["images"][:] = file["images"][:1]
+    assert run(study, ["clip"], direction=direction) == 0
+    summary = results(study)[1]
+    score = summary["windows"]["main"]["clip"]
+    assert score["value"] == pytest.approx(value)
+    assert score["tied"] == tied
+    assert summary["windows"]["main+1"]["clip"]["tied"] == 0
+    assert ("score 0, not chance" in summary["metrics"]["clip"]["ties"]) is (tied > 0)
 
 
 class Counting:
@@ -255,7 +332,7 @@ def test_wrong_reconstructions(study, tmp_path, capsys):
     write_window(study / "made", "main+2", np.zeros((2, 8, 8, 3), np.uint8), [1, 1])
     assert run(study) == 1
     assert "at least 2 images" in capsys.readouterr().err
-    write_window(study / "made", "main+2", np.zeros((2, 8, 8, 3), np.uint8), [1, 4], label="b")
+    write_window(study / "made", "main+2", np.ones((2, 8, 8, 3), np.uint8), [1, 4], label="b")
     assert run(study, ["pixcorr"]) == 1
     assert "of one generator" in capsys.readouterr().err
     (study / "made").rename(study / "elsewhere")

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from boldvision.metrics.intervals import bootstrap_interval, standard_error
+from boldvision.metrics.identification import compare_all, two_way
+from boldvision.metrics.intervals import (
+    _jackknife,
+    _sum_by,
+    bootstrap_interval,
+    identification_interval,
+    standard_error,
+)
 from boldvision.metrics.segmentation import mean_iou
 
 
@@ -33,6 +40,75 @@ def test_bootstrap_depends_on_the_seed_only():
         bootstrap_interval(values, values, samples=200, seed=seed) for seed in (0, 0, 1)
     )
     assert first == again != other
+
+
+def correlations_of_noisy_features(rng, n, noise):
+    stimuli = rng.normal(size=(n, 30))
+    predictions = stimuli + noise * rng.normal(size=(n, 30))
+    return np.corrcoef(stimuli, predictions)[:n, n:]
+
+
+def interval(r, direction="prediction", pairs=None):
+    pairs = np.arange(r.shape[1]) if pairs is None else pairs
+    compared = compare_all(correlations=r, direction=direction, pairs=pairs)
+    return identification_interval(compared.won, pairs, compared.image)
+
+
+@pytest.mark.survives(
+    "results",
+    "Two-way identification is near its ceiling and the test images are few",
+    "Its interval counts images as tested and as competitors, and still covers the true score",
+)
+@pytest.mark.parametrize(("noise", "n"), [(2.6, 60), (1.5, 100)])
+def test_identification_interval_covers(noise, n):
+    rng = np.random.default_rng(1)
+    true = np.mean(
+        [
+            two_way(
+                correlations=correlations_of_noisy_features(rng, 1500, noise),
+                direction="prediction",
+            ).mean()
+            for _ in range(4)
+        ]
+    )
+    covered, narrow = [], []
+    for seed in range(300):
+        r = correlations_of_noisy_features(rng, n, noise)
+        low, high = interval(r)
+        covered.append(low <= true <= high)
+        scores = two_way(correlations=r, direction="prediction")
+        low, high = bootstrap_interval(scores, np.arange(n), samples=200, seed=seed)
+        narrow.append(low <= true <= high)
+    assert np.mean(covered) >= 0.93
+    if true > 0.99:
+        assert np.mean(narrow) < 0.88
+
+
+@pytest.mark.parametrize("direction", ["prediction", "stimulus"])
+def test_an_image_is_left_out_in_both_roles_with_all_its_trials(direction):
+    rng = np.random.default_rng(0)
+    pairs = np.array([0, 3, 1, 1, 2, 4, 4, 4])
+    r = rng.normal(size=(5, 8)) + 1.2 * (np.arange(5)[:, None] == pairs)
+    compared = compare_all(correlations=r, direction=direction, pairs=pairs)
+    without = []
+    for image in range(5):
+        kept = pairs != image
+        rest = np.unique(pairs[kept], return_inverse=True)[1]
+        part = np.delete(r, image, axis=0)[:, kept]
+        without.append(two_way(correlations=part, direction=direction, pairs=rest).mean())
+    wins = _sum_by(pairs, _sum_by(compared.image, compared.won).T)
+    mean, variance = _jackknife(wins, np.bincount(pairs), np.bincount(compared.image))
+    assert mean == pytest.approx(compared.scores.mean())
+    assert variance == pytest.approx(4 / 5 * np.square(without - np.mean(without)).sum())
+
+
+@pytest.mark.parametrize("direction", ["prediction", "stimulus"])
+def test_interval_of_perfect_and_failed_identification_has_a_width(direction):
+    for n in (2, 100):
+        low, high = interval(np.eye(n), direction)
+        assert (high, low < 1) == (1, True)
+        assert interval(-np.eye(n), direction) == pytest.approx((0, 1 - low))
+    assert low == pytest.approx(0.962, abs=0.001)
 
 
 def test_standard_error_has_ddof_0():

@@ -1,14 +1,19 @@
 import sys
 import types
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from boldvision.config import Network
 from boldvision.errors import UserError
+from boldvision.metrics import dreamsim, networks
 from boldvision.metrics.architectures import NETWORKS
 from boldvision.metrics.networks import FeatureNetwork
+from boldvision.metrics.pins import parse
 
 
 @pytest.fixture(autouse=True)
@@ -134,26 +139,203 @@ def test_installed_classifiers_know_a_cat(name):
         assert int(extract._model((x - mean) / std).argmax()) in range(281, 288)
 
 
-def test_dreamsim_is_optional(tmp_path, monkeypatch):
+def on_fake_card(module, mode):
+    """Parameters and buffers, and nothing else, as if moved to a card."""
+    for part in module.modules():
+        for table in (part._parameters, part._buffers):
+            for name, tensor in table.items():
+                if tensor is not None:
+                    table[name] = fake(tensor, mode)
+    return module
+
+
+def fake(tensor, mode):
+    return FakeTensor(mode, torch.empty_like(tensor, device="meta"), torch.device("cuda:0"))
+
+
+@pytest.mark.survives(
+    "results",
+    "A network is on a card, and part of it or its input is not",
+    "Every network's read-out is run on simulated CUDA tensors, where this is an error",
+)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_stay_on_their_card(name):
+    architecture, mode = NETWORKS[name], FakeTensorMode()
+    with torch.device("meta"):
+        model = architecture.build().eval().requires_grad_(False)
+    model = on_fake_card(model, mode)
+    x = fake(torch.empty(2, 3, 224, 224, device="meta"), mode)
+    with mode, torch.no_grad():
+        found = architecture.read(model, x, architecture.layers)
+    assert set(found) == set(architecture.layers)
+    for values in found.values():
+        assert (len(values), values.device.type) == (2, "cuda")
+
+
+class Extractor(torch.nn.Module):
+    """As in the package: knows its device from the start, keeps its projection as it is."""
+
+    def __init__(self, device, size=5):
+        super().__init__()
+        self.model, self.device = torch.nn.Linear(3, size), device
+        self.proj = torch.linspace(-1, 1, size * 4).view(size, 4)
+
+    def forward(self, x):
+        return self.model(x) @ self.proj.to(self.device)
+
+
+class Ensemble(torch.nn.Module):
+    """The package's interface: `embed` of images in 0..1."""
+
+    def __init__(self, device):
+        super().__init__()
+        self.extractor_list = torch.nn.ModuleList([Extractor(device)])
+
+    def embed(self, x):
+        return self.extractor_list[0](x.mean(dim=(2, 3)))
+
+
+@pytest.fixture
+def package(monkeypatch):
+    """The package `dreamsim` in its shape; `asked` is what it was called with."""
+    asked = []
+
+    def build(**options):
+        asked.append(options)
+        torch.hub.load("facebookresearch/dino:main", "dino_vitb16")
+        torch.manual_seed(0)
+        return Ensemble(options["device"]), None
+
+    module = types.ModuleType("dreamsim")
+    module.dreamsim = build
+    code = types.ModuleType("dreamsim.feature_extraction.vision_transformer")
+    code.vit_base = lambda **_: torch.nn.Linear(2, 2)
+    for part in (module, code):
+        monkeypatch.setitem(sys.modules, part.__name__, part)
+    return asked
+
+
+@pytest.fixture
+def dreamsim_files(tmp_path):
+    """All files that the package reads, the backbone a real one, and their digest on record."""
+    folder = tmp_path / "weights" / "dreamsim"
+    for path in dreamsim.files(folder):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(path.name.encode())
+    torch.save(torch.nn.Linear(2, 2).state_dict(), folder / dreamsim.BACKBONE)
+    dreamsim.fetch(parse("pretrained"), folder.parent)
+    return folder
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    def connect(*_, **__):
+        raise AssertionError("a network is used")
+
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(f"socket.socket.{name}", connect)
+    monkeypatch.setattr("socket.getaddrinfo", connect)
+
+
+def test_dreamsim_is_optional(dreamsim_files, monkeypatch):
     monkeypatch.setitem(sys.modules, "dreamsim", None)
     with pytest.raises(UserError, match="pip install 'dreamsim"):
-        network("dreamsim", "pretrained", folder=tmp_path)
+        network("dreamsim", "pretrained", folder=dreamsim_files.parent)
 
 
-def test_dreamsim_distance_is_the_cosine_distance(tmp_path, monkeypatch):
-    class Model(torch.nn.Module):
-        def embed(self, x):
-            return x.mean(dim=(2, 3)) - 0.4
+@pytest.mark.survives(
+    "results",
+    "DreamSim is built for a card that its projections would not follow to",
+    "It is built on the device where it is used",
+)
+def test_dreamsim_is_built_where_it_is_used(dreamsim_files, package, monkeypatch):
+    monkeypatch.setattr(networks, "best_device", lambda: "meta")
+    found = network("dreamsim", "pretrained", folder=dreamsim_files.parent)
+    assert package[0]["device"] == "meta"
+    assert found._model.extractor_list[0].device == "meta"
+    embedding = embed_on_fake_card(Ensemble("cuda"))
+    assert (embedding.shape, embedding.device.type) == ((2, 4), "cuda")
+    with pytest.raises(RuntimeError, match=r"at least two devices, cuda:0 and cpu"):
+        embed_on_fake_card(Ensemble("cpu"))
 
-    package = types.ModuleType("dreamsim")
-    package.dreamsim = lambda **options: (Model(), None)
-    monkeypatch.setitem(sys.modules, "dreamsim", package)
-    with pytest.raises(UserError, match="Run the stage"):
-        network("dreamsim", "pretrained", folder=tmp_path)
-    (tmp_path / "dreamsim").mkdir()
-    found = network("dreamsim", "pretrained", folder=tmp_path)
+
+def embed_on_fake_card(model):
+    mode = FakeTensorMode()
+    model = on_fake_card(model, mode)
+    extractor = model.extractor_list[0]
+    with mode, torch.no_grad():
+        extractor.proj = torch.empty(extractor.proj.shape)  # on the CPU, where it stays
+        x = fake(torch.empty(2, 3, 8, 8, device="meta"), mode)
+        return dreamsim.read(model, x, ["perceptual"])["perceptual"]
+
+
+def test_dreamsim_distance_is_the_cosine_distance(dreamsim_files, package):
+    found = network("dreamsim", "pretrained", folder=dreamsim_files.parent)
     both = images(2, 8)
     a, b = torch.from_numpy(found(both, ["perceptual"])["perceptual"])
-    x, y = Model().embed(torch.from_numpy(both).permute(0, 3, 1, 2) / 255)
+    with torch.inference_mode():
+        x, y = found._model.embed(torch.from_numpy(both).permute(0, 3, 1, 2) / 255)
     expected = 1 - torch.nn.functional.cosine_similarity(x, y, dim=0)
-    assert float((a - b).square().sum()) == pytest.approx(float(expected), rel=1e-3)
+    assert float((a - b).square().sum()) == pytest.approx(float(expected), rel=1e-3, abs=1e-6)
+
+
+@pytest.mark.survives(
+    "networks",
+    "DreamSim's package would fetch weights, and run the code of a moving branch",
+    "Its files are checked before it is loaded, its backbone is built from its own code, and "
+    "nothing is fetched",
+)
+def test_dreamsim_loads_checked_files_without_a_network(dreamsim_files, package, offline):
+    hub = torch.hub.load
+    found = network("dreamsim", "pretrained", folder=dreamsim_files.parent)
+    assert package[0]["cache_dir"] == str(dreamsim_files)
+    assert torch.hub.load is hub
+    digest = found.identity.split()[1]
+    pinned = network("dreamsim", f"pretrained#sha256={digest}", folder=dreamsim_files.parent)
+    assert pinned.identity == found.identity
+    with pytest.raises(UserError, match=r"found .*by the configuration|by the configuration"):
+        network("dreamsim", f"pretrained#sha256={'0' * 64}", folder=dreamsim_files.parent)
+    (dreamsim_files / "dino_vitb16_pretrain.pth").write_bytes(b"another")
+    with pytest.raises(UserError, match=r"by trust on first use\), found"):
+        network("dreamsim", "pretrained", folder=dreamsim_files.parent)
+    (dreamsim_files / dreamsim.BACKBONE).unlink()
+    with pytest.raises(UserError, match=f"found no {dreamsim.BACKBONE}"):
+        network("dreamsim", "pretrained", folder=dreamsim_files.parent)
+
+
+def test_an_empty_folder_is_no_dreamsim(tmp_path, package):
+    (tmp_path / "dreamsim").mkdir()
+    with pytest.raises(UserError, match=r"found no checkpoints.*clip_vitb16.*ensemble_lora"):
+        network("dreamsim", "pretrained", folder=tmp_path)
+    assert package == []
+
+
+def test_dreamsim_is_fetched_as_an_archive_and_a_backbone(dreamsim_files, tmp_path, monkeypatch):
+    adapter = "ensemble_lora/adapter_model.safetensors"
+    archive = tmp_path / "published.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for name in [*dreamsim.ARCHIVED, adapter, "../evil"]:
+            file.writestr(name, Path(name).name)
+    monkeypatch.setattr(dreamsim, "DREAMSIM", archive.as_uri())
+    monkeypatch.setattr(dreamsim, "DINO", (dreamsim_files / dreamsim.BACKBONE).as_uri())
+    folder = tmp_path / "fetched"
+    found = dreamsim.fetch(parse("pretrained"), folder)
+    assert sorted(found) == sorted(
+        path for path in folder.rglob("*") if path.parent != folder and path.is_file()
+    )
+    names = [path.name for path in dreamsim.files(dreamsim_files)[1:]]
+    assert [path.read_text() for path in found[1:]] == names
+    assert found == dreamsim.fetch(parse("pretrained"), folder)
+    archive.write_bytes(b"<html>")
+    with pytest.raises(UserError, match="expected the archive of DreamSim"):
+        dreamsim.fetch(parse("pretrained"), tmp_path / "again")
+
+
+@pytest.mark.survives(
+    "networks",
+    "A compute node has no network",
+    "Metrics load their networks from checked files alone",
+)
+@pytest.mark.parametrize("name", ["alexnet", "mobilenet_v2", "lpips_alex"])
+def test_no_network_is_used_to_load_one(tmp_path, offline, name):
+    network(name, "pretrained", folder=tmp_path)

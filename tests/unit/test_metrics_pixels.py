@@ -61,19 +61,43 @@ def test_pixcorr_is_pearson_over_pixels_and_colours(pair):
 
 def test_resize_default_of_pil_is_bicubic(pair):
     image = Image.fromarray(pair[0][0])
-    found = resize(pair[0], PROTOCOLS["dynadiff"].steps("reconstruction", "pixels"))[0]
+    found = resize(pair[0], PROTOCOLS["brain_diffuser"].steps("reconstruction", "pixels"))[0]
     np.testing.assert_array_equal(found, np.asarray(image.resize((425, 425))))
 
 
 def test_dynadiff_resizes_as_torchvision_resizes_pil(pair):
     protocol = PROTOCOLS["dynadiff"]
     for kind in ("stimulus", "reconstruction"):
-        image = Image.fromarray(pair[0][0])
-        if kind == "stimulus":
-            image = image.resize((512, 512), Image.Resampling.BILINEAR)
+        image = Image.fromarray(pair[0][0]).resize((512, 512), Image.Resampling.BILINEAR)
         expected = torchvision.transforms.functional.resize(image, (224, 224))
         found = resize(pair[0], protocol.steps(kind, "alexnet"))[0]
         np.testing.assert_array_equal(found, np.asarray(expected))
+
+
+@pytest.mark.survives(
+    "results",
+    "Reconstructions are not of the size that the paper's code expects",
+    "Stimulus and reconstruction pass through the same sizes, so a perfect copy still scores 1",
+)
+@pytest.mark.parametrize("protocol", list(PROTOCOLS))
+@pytest.mark.parametrize("px", [32, 425, 512, 600])
+def test_a_perfect_copy_of_any_size_is_perfect(protocol, px):
+    rng = np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8))
+    copies = np.asarray(small.resize((px, px), Image.Resampling.BICUBIC))[None]
+    seen = {
+        kind: resize(copies, PROTOCOLS[protocol].steps(kind, "pixels"))
+        for kind in ("stimulus", "reconstruction")
+    }
+    for metric in (ssim, pixcorr):
+        found = metric(stimuli=seen["stimulus"], reconstructions=seen["reconstruction"])
+        np.testing.assert_allclose(found, 1, atol=1e-6)
+
+
+def test_pictures_of_512_px_are_compared_as_the_papers_code_does():
+    picture = np.random.default_rng(0).integers(0, 256, (1, 512, 512, 3), dtype=np.uint8)
+    found = resize(picture, PROTOCOLS["dynadiff"].steps("reconstruction", "pixels"))[0]
+    np.testing.assert_array_equal(found, np.asarray(Image.fromarray(picture[0]).resize((425, 425))))
 
 
 def test_mindeye_resizes_tensors_without_antialias(pair):

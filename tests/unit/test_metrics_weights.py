@@ -1,16 +1,24 @@
 import hashlib
 import json
+import os
 import pickle
+import shutil
+import threading
+import time
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from boldvision import cli
 from boldvision.config import Network
 from boldvision.errors import UserError
-from boldvision.metrics import weights
+from boldvision.metrics import pins, transfer, trust, weights
 from boldvision.metrics.architectures import NETWORKS
+from boldvision.metrics.flax import flax_arrays
 from boldvision.metrics.networks import FeatureNetwork
 from boldvision.metrics.sources import SOURCES, Source
 
@@ -38,7 +46,7 @@ def test_sources_are_torchvisions():
 @pytest.mark.parametrize("text", ["Random", "pretrained@main", "pretrained#sha256=12", ""])
 def test_wrong_weights_are_named(text):
     with pytest.raises(UserError, match="expected `random`, `pretrained`"):
-        weights.parse(text)
+        pins.parse(text)
 
 
 def test_missing_weights_name_the_stage(tmp_path):
@@ -80,40 +88,214 @@ def swav_file(tmp_path, monkeypatch):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_stage_fetches_checks_and_records(tmp_path, swav_file, capsys):
+@pytest.mark.survives(
+    "networks",
+    "The publisher of a network gives no digest of its weights",
+    "The digest found at the first fetch is recorded, said in the log and the scores, and holds",
+)
+def test_weights_without_a_digest_are_trusted_on_first_use(tmp_path, swav_file, capsys):
     folder = tmp_path / "weights"
-    assert run(tmp_path) == 1
-    assert swav_file in capsys.readouterr().err
-    assert not list(folder.iterdir())
-
-    assert run(tmp_path, f"pretrained#sha256={'0' * 64}") == 1
-    assert not list(folder.iterdir())
-
-    pinned = f"pretrained#sha256={swav_file}"
-    assert run(tmp_path, pinned) == 0
+    with pytest.raises(UserError, match="found no such file"):
+        load("swav", "pretrained", folder=folder)
+    assert run(tmp_path) == 0
+    assert f"sha256 {swav_file} is trusted from now on" in capsys.readouterr().out
     header, row = (folder / "nsd.tsv").read_text().splitlines()
     assert header.split("\t") == ["file", "bytes", "sha256"]
     assert row.split("\t")[::2] == ["swav_800ep_pretrain.pth.tar", swav_file]
+    network = Network(name="swav", weights="pretrained")
+    said = weights.provenance(network, protocol="dynadiff", folder=folder)
+    assert said == f"sha256 {swav_file} by trust on first use"
 
-    SOURCES["swav"] = Source("swav_800ep_pretrain.pth.tar", "file:///gone", None)
-    assert run(tmp_path, pinned) == 0  # nothing is fetched twice
-    loaded = load("swav", pinned, folder=folder)
+    loaded = load("swav", "pretrained", folder=folder)
     assert (loaded._model.conv1.weight == 0.25).all()
     assert swav_file in loaded.identity
+    published = tmp_path / "published.pth"
+    published.unlink()
+    assert run(tmp_path) == 0  # nothing is fetched twice
 
     with (folder / "swav_800ep_pretrain.pth.tar").open("ab") as file:
         file.write(b"!")
-    with pytest.raises(UserError, match="expected sha256"):
-        load("swav", pinned, folder=folder)
+    for again in (lambda: load("swav", "pretrained", folder=folder), lambda: fetch_swav(folder)):
+        with pytest.raises(UserError, match=f"expected sha256 {swav_file} .by trust on first use"):
+            again()
 
 
-def test_unreachable_address_and_unknown_revision(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(SOURCES, "swav", Source("a", "file:///nowhere/a", "00"))
-    assert run(tmp_path) == 1
-    assert "This stage needs a network" in capsys.readouterr().err
-    mask2former = Network(name="mask2former", weights="pretrained")
-    with pytest.raises(UserError, match="pretrained@REVISION#sha256=DIGEST"):
-        weights.fetch(mask2former, protocol="dynadiff", folder=tmp_path)
+def fetch_swav(folder, how="pretrained"):
+    network = Network(name="swav", weights=how)
+    return weights.fetch(network, protocol="dynadiff", folder=folder)
+
+
+def test_a_copied_file_is_trusted_by_the_stage_and_not_before(tmp_path, swav_file):
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    shutil.copy(tmp_path / "published.pth", folder / "swav_800ep_pretrain.pth.tar")
+    with pytest.raises(UserError, match="found no record of it"):
+        load("swav", "pretrained", folder=folder)
+    fetch_swav(folder)
+    assert swav_file in load("swav", "pretrained", folder=folder).identity
+
+
+@pytest.mark.survives(
+    "networks",
+    "Weights are not those that the configuration pins",
+    "They are removed, and the error names the file and both digests",
+)
+def test_another_file_than_the_pinned_one_is_refused(tmp_path, swav_file, capsys):
+    folder = tmp_path / "weights"
+    assert run(tmp_path, f"pretrained#sha256={'0' * 64}") == 1
+    error = capsys.readouterr().err
+    assert f"expected sha256 {'0' * 64} (by the configuration), found {swav_file}" in error
+    assert not list(folder.iterdir())
+    assert run(tmp_path, f"pretrained#sha256={swav_file}") == 0
+    assert not (folder / trust.LEDGER).exists()
+
+
+def test_a_trusted_file_of_another_address_is_refused(tmp_path, swav_file, monkeypatch):
+    fetch_swav(tmp_path)
+    other = Source("swav_800ep_pretrain.pth.tar", "file:///elsewhere", None)
+    monkeypatch.setitem(SOURCES, "swav", other)
+    with pytest.raises(UserError, match=r"expected the file of file:///elsewhere, found that of"):
+        fetch_swav(tmp_path)
+
+
+@pytest.mark.survives(
+    "names",
+    "A pin is given that a network's weights cannot keep",
+    "It is refused, with what may be pinned instead; no pin is ignored",
+)
+@pytest.mark.parametrize(
+    ("name", "pin", "message"),
+    [
+        ("swav", f"@{'a' * 40}", "expected no revision"),
+        ("inception_v3", f"@{'a' * 40}", "expected no revision"),
+        ("dreamsim", f"@{'a' * 40}", "dreamsim: expected no revision"),
+        ("efficientnet_lite0", f"#sha256={'0' * 64}", "that of the package efficientnet-lite0"),
+        ("alexnet", f"#sha256={'0' * 64}", "alexnet-owt-7be5be79.pth: expected the weights"),
+    ],
+)
+def test_no_pin_is_ignored(tmp_path, name, pin, message):
+    with pytest.raises(UserError, match=message):
+        load(name, f"pretrained{pin}", folder=tmp_path)
+
+
+@pytest.mark.survives(
+    "networks",
+    "Several networks cannot be fetched",
+    "One error names them all, and the others are fetched",
+)
+def test_all_faults_are_reported_at_once(tmp_path, swav_file, monkeypatch, capsys):
+    for name in ("inception_v3", "efficientnet_b1/IMAGENET1K_V1"):
+        monkeypatch.setitem(SOURCES, name, Source(f"{name}.pth", f"file:///nowhere/{name}", "00"))
+    networks = [
+        Network(name=name, weights="pretrained")
+        for name in ("inception_v3", "swav", "efficientnet_b1")
+    ]
+    with pytest.raises(UserError) as error:
+        weights.fetch_all(networks, protocol="dynadiff", folder=tmp_path / "w", out=tmp_path / "o")
+    assert len(str(error.value).splitlines()) == 2
+    assert (tmp_path / "w" / "swav_800ep_pretrain.pth.tar").exists()
+    assert not (tmp_path / "o").exists()
+
+
+def test_mask2former_is_the_commit_that_has_safetensors(tmp_path):
+    network = Network(name="mask2former", weights="pretrained")
+    found = pins.expected(network, protocol="dynadiff", folder=tmp_path)
+    assert "mask2former-swin-large-coco-panoptic/resolve/a4edee47b1b2" in found.url
+    assert (found.sha256, found.known) == ("", "trust on first use")
+
+
+CONTENT = np.random.default_rng(0).bytes(300_000)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """Serves CONTENT on loopback; `cut` ends the next answer early, `asked` are the ranges."""
+    monkeypatch.setattr(transfer, "BLOCK", 1000)
+
+    class Handler(BaseHTTPRequestHandler):
+        cut, asked, hang, etag = 0, [], 0.0, '"one"'
+
+        def do_GET(self):
+            self.asked.append(self.headers.get("Range"))
+            if self.path != "/file":
+                return self.send_error(404)
+            first = int((self.headers.get("Range") or "bytes=0-")[6:-1])
+            self.send_response(206 if first else 200)
+            self.send_header("Content-Length", str(len(CONTENT) - first))
+            self.send_header("ETag", type(self).etag)
+            self.end_headers()
+            end = type(self).cut or len(CONTENT)
+            try:
+                self.wfile.write(CONTENT[first:end])
+                self.wfile.flush()
+                time.sleep(self.hang)
+            except OSError:
+                pass
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
+        thread.start()
+        Handler.url = f"http://127.0.0.1:{httpd.server_port}"
+        yield Handler
+        httpd.shutdown()
+        thread.join()
+
+
+@pytest.mark.survives(
+    "networks",
+    "The transfer of a network's weights breaks off",
+    "What came is kept, and the next run of the stage goes on from there",
+)
+def test_a_transfer_goes_on_where_it_ended(tmp_path, server):
+    server.cut = 200_000
+    with pytest.raises(UserError, match=r"/file: .*[Rr]un.* again"):
+        transfer.download(f"{server.url}/file", tmp_path / "weights")
+    server.cut = 0
+    part = transfer.download(f"{server.url}/file", tmp_path / "weights")
+    assert part.read_bytes() == CONTENT
+    assert server.asked == [None, None, "bytes=200000-"]
+    assert transfer.download(f"{server.url}/file", tmp_path / "weights") == part
+    assert server.asked[3:] == [None]
+
+
+def test_two_versions_are_not_patched_together(tmp_path, server):
+    server.cut = 200_000
+    with pytest.raises(UserError):
+        transfer.download(f"{server.url}/file", tmp_path / "weights")
+    server.cut, server.etag = 0, '"two"'
+    part = transfer.download(f"{server.url}/file", tmp_path / "weights")
+    assert part.read_bytes() == CONTENT
+    assert server.asked == [None, None]
+
+
+@pytest.mark.survives(
+    "networks",
+    "The server of a network's weights stalls",
+    "After a minute without a byte the stage stops; what came is kept",
+)
+def test_a_stalled_server_is_left(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(transfer, "STALLED_S", 0.05)
+    server.cut, server.hang = 100_000, 0.3
+    with pytest.raises(UserError, match=r"no answer .*timed out.*goes on where it was"):
+        transfer.download(f"{server.url}/file", tmp_path / "weights")
+    (part,) = tmp_path.iterdir()
+    assert part.stat().st_size == 100_000
+
+
+@pytest.mark.survives(
+    "networks",
+    "A network's weights are not at their address",
+    "The error gives the server's answer and what to correct; it asks for no network",
+)
+def test_a_refusal_is_no_lack_of_network(tmp_path, server):
+    with pytest.raises(UserError, match=r"answers 404 Not Found.*Correct the revision") as error:
+        transfer.download(f"{server.url}/gone", tmp_path / "weights")
+    assert "network" not in str(error.value).replace("metrics.networks", "")
+    with pytest.raises(UserError, match=r"no answer .*This stage needs a network"):
+        transfer.download("http://127.0.0.1:9/file", tmp_path / "weights")
 
 
 def test_efficientnet_file_follows_the_protocol(tmp_path):
@@ -147,6 +329,7 @@ def test_clip_reads_the_vision_half_of_a_published_checkpoint(tmp_path, monkeypa
         load=full.load,
     )
     monkeypatch.setitem(NETWORKS, "clip_vit_l14", architecture)
+    monkeypatch.setattr("socket.socket.connect", None)  # a network would be an error
     found = load("clip_vit_l14", f"pretrained#sha256={digest}", folder=tmp_path)
     pixels = torch.zeros(1, 3, 224, 224)
     with torch.inference_mode():
@@ -155,8 +338,97 @@ def test_clip_reads_the_vision_half_of_a_published_checkpoint(tmp_path, monkeypa
         np.testing.assert_allclose(found._model(pixel_values=pixels).image_embeds, expected)
 
 
+DAMAGED = {
+    "empty": b"",
+    "a page": b"<html><body>404</body></html>",
+    "a malicious pickle": None,
+    "another network": None,
+    "a list": None,
+}
+
+
+@pytest.mark.survives(
+    "files",
+    "A file of weights is cut, empty, a web page, of another network or runs code",
+    "Nothing in it is run; the error names the file and says to fetch it again",
+)
+@pytest.mark.parametrize("kind", [*DAMAGED, "cut"])
+@pytest.mark.parametrize("name", ["swav", "inception_v3", "alexnet", "clip_vit_l14", "lpips_alex"])
+def test_damaged_weights_are_named(tmp_path, monkeypatch, name, kind):
+    file = {"clip_vit_l14": "c/model.safetensors", "lpips_alex": "w.ckpt"}.get(name, "w.pth")
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    damage(path, kind)
+    monkeypatch.setattr(weights, "locate", lambda *_, **__: (path, "00"))
+    if name == "clip_vit_l14":
+        monkeypatch.setitem(NETWORKS, name, replace(NETWORKS[name], build=tiny_clip))
+    with pytest.raises(UserError) as error:
+        load(name, "pretrained", folder=tmp_path)
+    assert str(path) in str(error.value)
+    assert "run the stage `weights` again" in str(error.value)
+    assert not (path.parent / "run").exists()
+
+
+class Code:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def damage(path, kind):
+    if DAMAGED.get(kind) is not None:
+        path.write_bytes(DAMAGED[kind])
+        return
+    if kind == "a malicious pickle":
+        path.write_bytes(pickle.dumps({"a": Code(path.parent / "run")}, protocol=2))
+        return
+    state = [1, 2] if kind == "a list" else {"other.weight": torch.zeros(100)}
+    if path.suffix == ".safetensors" and kind != "a list":
+        save_file(state, path)
+    elif path.suffix == ".ckpt":
+        path.write_bytes(pickle.dumps([1] if kind == "a list" else {"other": np.zeros(100)}))
+    else:
+        torch.save(state, path)
+    if kind == "cut":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def tiny_clip():
+    import transformers
+
+    return transformers.CLIPVisionModelWithProjection(
+        transformers.CLIPVisionConfig(
+            hidden_size=32,
+            intermediate_size=32,
+            num_attention_heads=2,
+            num_hidden_layers=1,
+            patch_size=112,
+            image_size=224,
+            projection_dim=16,
+        )
+    )
+
+
+def test_weights_whose_arrays_hold_objects_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "w.ckpt"
+    layer = {"kernel": np.array([None, {}], object), "bias": np.zeros(2)}
+    path.write_bytes(pickle.dumps({"AlexNet_0": {f"Conv_{i}": layer for i in range(5)}}))
+    monkeypatch.setattr(weights, "locate", lambda *_, **__: (path, "00"))
+    with pytest.raises(UserError, match=r"w.ckpt: expected the weights of alexnet"):
+        load("alexnet", "pretrained")
+
+
+@pytest.mark.survives(
+    "files",
+    "A file of weights is a pickle that would run code when it is read",
+    "Only arrays are read from it; the error names what it asked for",
+)
 def test_flax_arrays_refuses_code(tmp_path):
     path = tmp_path / "evil.ckpt"
     path.write_bytes(pickle.dumps({"a": print}))
     with pytest.raises(UserError, match="only NumPy arrays"):
-        weights.flax_arrays(path)
+        flax_arrays(path)

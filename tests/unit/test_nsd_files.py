@@ -1,9 +1,11 @@
 """The dataset as it lies in the bucket: keys, rest-run rule, design, regions, images."""
 
-import hashlib
+import gzip
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
-import h5py
 import nibabel
 import numpy as np
 import pytest
@@ -13,7 +15,6 @@ from boldvision.config import Design, Subject
 from boldvision.errors import UserError
 from boldvision.nsd import keys
 from boldvision.nsd.design import image_sequence, read_experiment_design, read_run_design
-from boldvision.nsd.images import ImageStack, write_images
 from boldvision.nsd.roi import Voxels, read_roi
 from boldvision.nsd.runs import TRIALS_PER_SESSION, file_runs, task_file_runs, trials_in_run
 
@@ -85,6 +86,11 @@ def test_differences_of_the_order_do_not_wrap(tmp_path):
     assert np.diff(read_changed(tmp_path).masterordering_1based).min() < 0
 
 
+@pytest.mark.survives(
+    "results",
+    "nsd_expdesign.mat has the right shapes and wrong contents",
+    "The stage stops and names the variable and what it should hold",
+)
 @pytest.mark.parametrize(
     ("field", "place", "value", "complaint"),
     [
@@ -113,6 +119,11 @@ def test_one_order_for_all_trials(tmp_path):
         read_changed(tmp_path, masterordering=experiment_fields()["masterordering"][:, :-1])
 
 
+@pytest.mark.survives(
+    "files",
+    "nsd_expdesign.mat is missing, cut, or has another sha256 than the configuration says",
+    "The stage stops before it reads a variable",
+)
 def test_wrong_or_damaged_file(tmp_path):
     path = tmp_path / "d.mat"
     with pytest.raises(UserError, match="found no file"):
@@ -121,7 +132,7 @@ def test_wrong_or_damaged_file(tmp_path):
     with pytest.raises(UserError, match="sha256"):
         read_experiment_design(path, SMALL.model_copy(update={"expdesign_sha256": "0" * 64}))
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(UserError, match="not a readable"):
+    with pytest.raises(UserError, match=r"expected nsd_expdesign\.mat, found"):
         read_experiment_design(path, SMALL)
 
 
@@ -150,6 +161,11 @@ def test_run_design(tmp_path, trials):
     assert np.flatnonzero(rows).tolist() == list(range(9, 9 + 3 * trials, 3))
 
 
+@pytest.mark.survives(
+    "results",
+    "The design of a run has other lines, onsets or trials than a run can have",
+    "The stage stops and names the file and what was found",
+)
 def test_run_design_faults(tmp_path):
     path = tmp_path / "run.tsv"
     with pytest.raises(UserError, match="62 trials"):
@@ -160,8 +176,26 @@ def test_run_design_faults(tmp_path):
     with pytest.raises(UserError, match="225 lines"):
         read_run_design(path)
     path.write_text("12.5\n" * 225)
-    with pytest.raises(UserError, match="one integer per line"):
+    with pytest.raises(UserError, match="one integer each"):
         read_run_design(path)
+
+
+@pytest.mark.survives(
+    "files",
+    "The design of a run is a huge, a binary or a web page's file",
+    "It is not read beyond the size of a design; the stage stops and names it",
+)
+@pytest.mark.parametrize(
+    "content", [b"0\n" * (1 << 20), b"\xff\x00" * 225, b"<html></html>", b"", b"9" * 30]
+)
+def test_run_designs_of_another_kind(tmp_path, content):
+    path = tmp_path / "run.tsv"
+    path.write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(UserError, match=r"run\.tsv: expected 225 lines"):
+        read_run_design(path)
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
 
 
 @pytest.fixture
@@ -183,14 +217,93 @@ def test_only_positive_labels_in_c_order(roi, tmp_path):
     np.testing.assert_allclose(again.affine, np.diag([1.8, 1.8, 1.8, 1]))
 
 
+@pytest.mark.survives(
+    "results",
+    "A region has another grid or number of voxels than the configuration says",
+    "The stage stops and names both numbers",
+)
 def test_roi_faults(roi):
     with pytest.raises(UserError, match="expected 13 voxels with a label > 0, found 12"):
         read_roi(roi, 13, (2, 3, 4))
     with pytest.raises(UserError, match="expected grid"):
         read_roi(roi, 12, (2, 4, 3))
     roi.write_bytes(roi.read_bytes()[:60])
-    with pytest.raises(UserError, match="not a readable NIfTI"):
+    with pytest.raises(UserError, match="expected a NIfTI volume of labels, found"):
         read_roi(roi, 12, (2, 3, 4))
+
+
+@pytest.mark.survives(
+    "files",
+    "A bit of a region's file is flipped, more follows its labels, or some are no numbers",
+    "Its checksum and its end are looked at; the stage stops and names it",
+)
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ("bit", "CRC check failed"),
+        ("more", "more bytes after"),
+        ("nan", "labels that are not"),
+    ],
+)
+def test_damaged_region(roi, change, found):
+    content = bytearray(roi.read_bytes())
+    if change == "bit":
+        content[-6] ^= 1
+    if change == "more":
+        content += gzip.compress(bytes(8))
+    if change == "nan":
+        volume = bytearray(gzip.decompress(content))
+        volume[-8:] = np.float64(np.nan).tobytes()
+        content = gzip.compress(volume)
+    roi.write_bytes(content)
+    with pytest.raises(UserError, match=f"expected a NIfTI volume of labels, found {found}"):
+        read_roi(roi, 12, (2, 3, 4))
+
+
+def test_labels_are_scaled(roi):
+    content = bytearray(gzip.decompress(roi.read_bytes()))
+    header = nibabel.Nifti1Header(content[:348])
+    header["scl_slope"], header["scl_inter"] = 1, -1
+    roi.write_bytes(gzip.compress(header.binaryblock + content[348:]))
+    assert len(read_roi(roi, 6, (2, 3, 4)).index) == 6
+
+
+def bomb(mebibytes: int) -> bytes:
+    """Zeros, compressed a thousandfold, without ever being in memory."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    return b"".join(packer.compress(bytes(1 << 20)) for _ in range(mebibytes)) + packer.flush()
+
+
+@pytest.mark.survives(
+    "files",
+    "A small file unpacks to more memory than there is",
+    "No more is unpacked than its header and the configuration allow; the stage stops",
+)
+@pytest.mark.parametrize("kind", ["labels", "header", "design"])
+def test_bombs_are_not_unpacked(roi, tmp_path, kind):
+    path, header = tmp_path / "bomb", gzip.decompress(roi.read_bytes())[:352]
+    if kind == "header":  # says that the bomb is what it should hold
+        large = nibabel.Nifti1Header(header[:348])
+        large.set_data_shape((500, 500, 500))
+        header = large.binaryblock + bytes(4)
+    tracemalloc.start()
+    if kind == "design":
+        packed = zlib.compress(bytes(1 << 28), 9)
+        head = b"MATLAB 5.0".ljust(124) + struct.pack("<H", 0x0100) + b"IM"
+        path.write_bytes(head + struct.pack("<II", 15, len(packed)) + packed)
+        del packed
+        tracemalloc.reset_peak()
+        with pytest.raises(UserError, match="bytes once unpacked"):
+            read_experiment_design(path, SMALL)
+    else:
+        path = path.with_suffix(".nii.gz")
+        path.write_bytes(gzip.compress(header) + bomb(256))
+        tracemalloc.reset_peak()
+        with pytest.raises(UserError, match="expected"):
+            read_roi(path, 12, (2, 3, 4))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 150e6
 
 
 @needs_real
@@ -198,44 +311,3 @@ def test_real_region():
     voxels = read_roi(REAL / "subj01_nsdgeneral.nii.gz", 15724, (81, 104, 83))
     assert voxels.index[:3].tolist() == [105374, 105455, 105456]
     np.testing.assert_allclose(voxels.affine[:3, 3], [-72, -92.7, -73.8], atol=1e-4)
-
-
-@pytest.fixture
-def stack(tmp_path) -> Path:
-    images = np.arange(3 * 48, dtype=np.uint8).reshape(3, 4, 4, 3)
-    write_images(tmp_path / "s.h5", np.array([5, 7, 20]), iter([images[:2], images[2:]]), {})
-    return tmp_path / "s.h5"
-
-
-def test_images_by_id_in_any_order(stack):
-    images = ImageStack(stack)
-    assert len(images) == 3
-    read = images.read([20, 5, 20])
-    assert read.shape == (3, 4, 4, 3)
-    assert read[:, 0, 0, 0].tolist() == [96, 0, 96]
-    assert images[7].flat[0] == 48
-    with pytest.raises(UserError, match="no image_id 6 "):
-        images.read([5, 6])
-    with pytest.raises(UserError, match="no image_id 21 "):
-        images[21]
-
-
-def test_stack_is_reproducible_byte_by_byte(stack, tmp_path):
-    write_images(tmp_path / "again.h5", ImageStack(stack).image_id, [ImageStack(stack)._images], {})
-    first, second = (
-        hashlib.sha256(path.read_bytes()).digest() for path in (stack, tmp_path / "again.h5")
-    )
-    assert first == second
-
-
-def test_stack_faults(tmp_path):
-    path = tmp_path / "x.h5"
-    with pytest.raises(ValueError, match="increase"):
-        write_images(path, np.array([2, 1]), [np.zeros((2, 4, 4, 3), np.uint8)], {})
-    with pytest.raises(ValueError, match="1 images for 2"):
-        write_images(path, np.array([1, 2]), [np.zeros((1, 4, 4, 3), np.uint8)], {})
-    assert not list(tmp_path.iterdir())
-    with h5py.File(path, "w") as file:
-        file["image_id"], file["images"] = [1], np.zeros((1, 4, 4, 3))
-    with pytest.raises(UserError, match="contiguous uint8"):
-        ImageStack(path)

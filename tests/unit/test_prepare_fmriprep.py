@@ -98,6 +98,11 @@ def test_any_resolution_but_only_one(session):
         prepare_fmriprep.main(arguments(session))
 
 
+@pytest.mark.survives(
+    "results",
+    "A run of fMRIPrep's output is missing",
+    "The stage stops and names it",
+)
 def test_a_missing_run_is_named(session):
     (func(session) / f"{stem(7)}_{MNI}.nii.gz").unlink()
     with pytest.raises(UserError, match=r"expected one file .*run-07.*, found none; run fMRIPrep"):
@@ -106,10 +111,18 @@ def test_a_missing_run_is_named(session):
         prepare_fmriprep.main(arguments(session, session=2))
 
 
+@pytest.mark.survives(
+    "results",
+    "fMRIPrep's sidecar has another sampling period or start, milliseconds, or none",
+    "The stage stops and names the field, the key of the configuration, and the unit",
+)
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"RepetitionTime": 4 / 3}, r"expected RepetitionTime 1\.6 s \(`tr_s`.*found 1\.33"),
+        ({"RepetitionTime": 1600}, r"expected RepetitionTime 1\.6 s .*in seconds.*found 1600"),
+        ({"RepetitionTime": "1.6"}, r"expected RepetitionTime 1\.6 s .*found 1\.6"),
+        ({"RepetitionTime": float("nan")}, r"expected RepetitionTime 1\.6 s .*found nan"),
         ({"StartTime": 0.0}, r"expected StartTime 0\.775 s \(`first_volume_s`.*found 0"),
         ({"StartTime": None}, r"expected StartTime 0\.775 s .*found None"),
     ],
@@ -173,3 +186,15 @@ def test_every_subject_has_a_working_folder(jobs):
     job = json.loads(jobs.fmriprep_job(own))
     assert job["work"] == "/scratch/miniature/own/subj02"
     assert FmriprepJob(**job).threads == 8
+
+
+@pytest.mark.survives(
+    "files",
+    "fMRIPrep's sidecar is cut, binary, a web page or a list",
+    "The stage stops and names it",
+)
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"<html>", b"[1.6]", b"", b"[" * 100_000])
+def test_sidecars_of_another_kind(session, content):
+    (func(session) / f"{stem(1)}_{MNI}.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"run-01.*\.json: expected fMRIPrep's sidecar .*found"):
+        prepare_fmriprep.main(arguments(session))

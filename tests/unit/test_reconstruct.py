@@ -15,10 +15,10 @@ from decoder_data import (
     train,
     write_subject,
 )
-from safetensors.torch import load_file, save_file
 
 from boldvision import cli, config
 from boldvision.decoders.dynadiff import decoder as dynadiff
+from boldvision.decoders.model_file import read_model, write_model
 from boldvision.decoders.reconstruct import reconstruct
 from boldvision.decoders.train import run_settings as validated
 from boldvision.errors import UserError
@@ -64,6 +64,11 @@ def undisturbed(generator, subject, model, folder):
     return folder / "undisturbed"
 
 
+@pytest.mark.survives(
+    "jobs",
+    "A reconstruction is killed with SIGKILL",
+    "It goes on after its last finished window, to the same bytes",
+)
 def test_a_killed_job_goes_on_to_the_same_bytes(
     generator, subject, model, folder, undisturbed, capsys
 ):
@@ -85,6 +90,11 @@ def test_a_killed_job_goes_on_to_the_same_bytes(
     assert not partial.exists()
 
 
+@pytest.mark.survives(
+    "results",
+    "A model is trained again after a reconstruction with it was stopped",
+    "The pictures of the earlier model are not kept",
+)
 def test_windows_of_another_model_are_not_kept(
     generator, subject, model, folder, undisturbed, monkeypatch
 ):
@@ -97,16 +107,13 @@ def test_windows_of_another_model_are_not_kept(
         raise Stop
 
     out, command = folder / "again", arguments(generator, subject, model, folder / "again")
-    old = (model / "model.safetensors").read_bytes()
-    other = {name: value + 1 for name, value in load_file(model / "model.safetensors").items()}
-    save_file(other, model / "model.safetensors")
-    try:
-        with monkeypatch.context() as patch:
-            patch.setattr("boldvision.decoders.reconstruct.replace_folder", stop)
-            with pytest.raises(Stop):
-                cli.main(command)
-    finally:
-        (model / "model.safetensors").write_bytes(old)
+    other = folder / "other"
+    parameters, record = read_model(model)
+    write_model(other, {name: value + 1 for name, value in parameters.items()}, record)
+    with monkeypatch.context() as patch:
+        patch.setattr("boldvision.decoders.reconstruct.replace_folder", stop)
+        with pytest.raises(Stop):
+            cli.main(arguments(generator, subject, other, out))
     assert len(list((folder / "again.partial").glob("*/*.h5"))) == len(WINDOWS)
     assert cli.main(command) == 0
     assert content(out) == content(undisturbed)
@@ -120,7 +127,7 @@ def test_a_file_holds_the_pictures_of_its_trials(subject, undisturbed):
         assert file["trial"][:].tolist() == trials["trial"].tolist()
         assert file["image_id"][:].tolist() == trials["image_id"].tolist()
         assert file.attrs["dropped"] == 0
-        assert file.attrs["label"] == "random"
+        assert file.attrs["label"] == b"random"
         images = file["images"][:]
     assert len(np.unique(images.reshape(len(images), -1), axis=0)) == len(images)
 
@@ -145,6 +152,38 @@ def test_averages_have_one_picture_per_image(generator, subject, model, folder):
         assert file["image_id"][:].tolist() == [7, 8]
 
 
+class Colours:
+    """Pictures of which the first `n` of a batch are of a single colour."""
+
+    label = ""
+
+    def __init__(self, n):
+        self.n = n
+
+    def reconstruct(self, windows, subject, keys):
+        pictures = np.random.default_rng(0).integers(0, 256, (len(windows), 4, 4, 3), np.uint8)
+        pictures[: self.n] = [10, 20, 30]
+        return pictures
+
+
+@pytest.mark.survives(
+    "results",
+    "A decoder makes pictures of a single colour",
+    "They are counted in the log; a window of nothing else is refused",
+)
+def test_pictures_of_a_single_colour_are_counted_and_refused(subject, tmp_path):
+    window = config.Window(**WINDOWS["main+0"])
+    windows = load_windows(
+        subject.bold, subject.trials, window, subject.preprocessing, "standard", "test"
+    )
+    assert len(windows) == 6
+    assert reconstruct(Colours(0), windows, "subj01", 4, tmp_path / "none.h5") == 0
+    assert reconstruct(Colours(1), windows, "subj01", 3, tmp_path / "some.h5") == 2
+    with pytest.raises(UserError, match=r"all.h5: .* found that all 6 are of a single colour"):
+        reconstruct(Colours(6), windows, "subj01", 4, tmp_path / "all.h5")
+    assert {path.name for path in tmp_path.iterdir()} == {"none.h5", "some.h5"}
+
+
 @pytest.mark.parametrize("trials", ["all", "averaged"])
 def test_a_picture_is_drawn_with_the_key_of_its_trial_or_image(subject, tmp_path, trials):
     class Stub:
@@ -152,7 +191,7 @@ def test_a_picture_is_drawn_with_the_key_of_its_trial_or_image(subject, tmp_path
 
         def reconstruct(self, windows, subject, keys):
             self.seen += tuple(keys)
-            return np.zeros((len(windows), 4, 4, 3), np.uint8)
+            return np.tile(np.arange(48, dtype=np.uint8).reshape(4, 4, 3), (len(windows), 1, 1, 1))
 
     stub, window = Stub(), config.Window(**WINDOWS["main+0"])
     windows = load_windows(
@@ -173,6 +212,11 @@ def test_pictures_do_not_depend_on_the_batch(generator, subject, model):
     assert abs(together.astype(int) - alone).max() <= 1
 
 
+@pytest.mark.survives(
+    "results",
+    "A model was trained with other settings than it is read with",
+    "It is refused; the first parameter that differs is named",
+)
 def test_a_model_of_other_sizes_is_refused(generator, model):
     settings = {"run": run_settings(), "generator": generator.model_dump()}
     settings["run"]["brain_module"]["hidden"] = 9
@@ -200,7 +244,7 @@ def test_mean_image_is_the_mean_over_training_trials(subject, folder):
         mean = to_tensor(file["images"][:6], PX).mean(0)
     with h5py.File(out / "main.h5") as file:
         images = file["images"][:]
-        assert file.attrs["label"] == ""
+        assert file.attrs["label"] == b""
     assert len(images) == 6
     wanted = (mean.permute(1, 2, 0).numpy() + 1) * 127.5
     assert abs(images - wanted[None]).max() <= 0.51

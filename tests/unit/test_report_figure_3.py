@@ -67,3 +67,14 @@ def test_only_reconstructions_are_blurred(tmp_path, monkeypatch):
     monkeypatch.setattr("boldvision.report.faces.blur_faces", lambda images: 0 * images)
     figure = figure_3(two_subjects(tmp_path), "pixcorr", 2, blur=True, note="note")
     assert [np.any(images) for _, images in columns(figure)] == [True, False, True, False]
+
+
+@pytest.mark.survives(
+    "results",
+    "Two runs of figure 3 with the same row name",
+    "The job stops and names both, instead of showing the second alone",
+)
+def test_a_column_is_one_run(tmp_path):
+    rows = two_subjects(tmp_path)
+    with pytest.raises(UserError, match="row 'Dynadiff': expected one model of subj01, found dyna"):
+        figure_3([*rows, rows[0] | {"run": "other"}], "pixcorr", 2, blur=False, note="")

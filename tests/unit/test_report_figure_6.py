@@ -32,3 +32,17 @@ def test_a_duration_has_one_model(tmp_path):
     windows = WINDOWS | {"main_2tr": {"start_s": 3.0, "n_tr": 3}}
     with pytest.raises(UserError, match="found 1 and 5"):
         figure_6(results.read(durations(tmp_path)), ["clip"], windows)
+
+
+@pytest.mark.survives(
+    "results",
+    "Models of another decoder among the durations of figure 6",
+    "They are a curve of their own, named by their run",
+)
+def test_a_run_is_a_curve(tmp_path):
+    rows = durations(tmp_path / "one", ["clip"])
+    rows += [row | {"run": "mean_image"} for row in durations(tmp_path / "other", ["clip"])[:3]]
+    (axes,) = figure_6(results.read(rows), ["clip"], WINDOWS).axes
+    points = {line.get_label(): len(line.get_xdata()) for line in axes.lines}
+    assert points == {"Dynadiff": 6, "Mean image": 3, "Chance": 6}
+    assert len(axes.get_xticks()) == 6

@@ -62,3 +62,23 @@ def test_a_network_that_is_not_the_papers_is_named(tmp_path):
     rows = two_subjects(tmp_path, metric="clip")
     figure = figure_7_8(rows, BEST, "clip", 3, blur=False, note="note")
     assert "CLIP-12 (%) [random weights]" in figure.get_suptitle()
+
+
+@pytest.mark.survives(
+    "results",
+    "Rows of two decoders in figure 7 or 8",
+    "Each is a block of pictures; the first ranks the images for both and is named",
+)
+def test_each_decoder_is_a_block(tmp_path):
+    rows = two_subjects(tmp_path, ["Dynadiff", "Ridge"])
+    figure = figure_7_8(rows, BEST, "pixcorr", 3, blur=False, note="note")
+    assert [text.get_text() for text in figure.texts[:2]] == ["Dynadiff", "Ridge"]
+    assert np.array_equal(stimuli(figure), [picture(i, 48) for i in (120, 119, 118)])
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles == 2 * ["Stimulus", "Subject 1", "Subject 2"]
+    made = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    assert np.array_equal(made[3], picture(1120, 32))
+    assert np.array_equal(made[12], picture(3120, 32))
+    assert "over subjects of Dynadiff's PixCorr" in " ".join(figure.get_suptitle().split())
+    with pytest.raises(UserError, match="row 'Ridge': expected one model of subj01, found r"):
+        figure_7_8([*rows, rows[2] | {"run": "r"}], BEST, "pixcorr", 3, blur=False, note="")

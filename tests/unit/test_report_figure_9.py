@@ -28,7 +28,23 @@ def test_curves_and_ticks(tmp_path):
     assert len(axes.collections) == 2  # a band and bars
 
 
-def test_an_unknown_row_is_named(tmp_path):
-    row = model(tmp_path, "Pre-trained", {"main": {"ssim": around(0.5)}})
-    with pytest.raises(UserError, match="row 'Pre-trained'"):
-        figure_9(results.read([row]), ["ssim"], 40)
+def test_any_row_is_a_curve(tmp_path):
+    rows = few_sessions(tmp_path, ["ssim"])
+    rows.append(model(tmp_path, "Ridge", {"main": {"ssim": around(0.5)}}, run="ridge-2sessions"))
+    (axes,) = figure_9(results.read(rows), ["ssim"], 40).axes
+    lines = {line.get_label(): line for line in axes.lines}
+    assert lines["Ridge"].get_xdata() == [2]
+    assert len({lines[row].get_color() for row in ("Ridge", PRETRAINED, NOT_PRETRAINED)}) == 3
+
+
+@pytest.mark.survives(
+    "results",
+    "A row of figure 9 with two models of as many sessions",
+    "The job stops and names the row and both runs",
+)
+def test_a_row_has_one_model_of_as_many_sessions(tmp_path):
+    rows = few_sessions(tmp_path, ["ssim"])
+    scores = {"main": {"ssim": around(0.5)}}
+    rows.append(model(tmp_path, PRETRAINED, scores, run="ridge-2sessions"))
+    with pytest.raises(UserError, match=r"row 'Pretrained': expected one model of 2 sessions"):
+        figure_9(results.read(rows), ["ssim"], 40)

@@ -3,7 +3,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from report_data import SHIFTS, WINDOWS, curve_rows, moving_windows, picture, trial_table
+from report_data import (
+    SHIFTS,
+    WINDOWS,
+    another_decoder,
+    curve_rows,
+    evaluation,
+    moving_windows,
+    picture,
+    trial_table,
+)
 
 from boldvision.errors import UserError
 from boldvision.report import figure_4, pictures, results, style
@@ -142,6 +151,69 @@ def test_a_note_fits_the_width_of_the_figure():
     assert max(map(len, lines)) <= style.NOTE_WIDTH
 
 
-def test_a_row_without_a_look_is_named():
-    with pytest.raises(UserError, match=r"row 'Specialised'.*Specialized"):
-        style.look("Specialised")
+def both_decoders(folder, tested=None):
+    rows = curve_rows(folder / "one", tested=tested, metrics=["ssim"])
+    return [*rows, *another_decoder(folder / "other", tested=tested)]
+
+
+@pytest.mark.survives(
+    "results",
+    "A third row of another decoder in figure 5",
+    "It is a curve of its own, by its own name",
+)
+def test_figure_5_has_a_curve_per_row(tmp_path):
+    evaluations = results.read(both_decoders(tmp_path))
+    (axes,) = figure_5(evaluations, ["ssim"], WINDOWS).axes
+    lines = {line.get_label(): line for line in axes.lines}
+    points = {row: len(lines[row].get_xdata()) for row in ("General", "Specialized")}
+    assert points == {"General": 16, "Specialized": 5}
+    assert len(lines["Ridge"].get_xdata()) == 16
+    assert len(lines["Ridge, each shift"].get_xdata()) == 3
+    ridge = next(e for e in evaluations if e.row == "Ridge")
+    at_main = list(lines["Ridge, each shift"].get_xdata()).index(pytest.approx(32 / 3))
+    expected = ridge.score("ssim").value
+    assert lines["Ridge, each shift"].get_ydata()[at_main] == pytest.approx(expected)
+    assert "Trained here (General, Ridge)" in lines
+
+
+@pytest.mark.survives(
+    "results",
+    "A third row of another decoder in figure 4",
+    "It is a line of pictures of its own; a row with nothing to show is an error",
+)
+def test_figure_4_has_a_line_of_pictures_per_row(tmp_path):
+    rows, trials, stimuli = moving_windows(tmp_path, rows=both_decoders(tmp_path / "metrics"))
+    cells = figure_4.cells(rows, [-1, 0, 1, 2])
+    assert [cell.name for cell in cells] == ["General", "Specialized", "Ridge", "Ridge, each shift"]
+    assert [sorted(cell.files) for cell in cells[2:]] == [[-1, 0, 1, 2], [-1, 0, 2]]
+    assert cells[3].files[0] == tmp_path / "Ridge" / "main" / "main.h5"
+    assert cells[1].files[0] == tmp_path / "General" / "main" / "main.h5"
+    moments = figure_4.choose(pd.read_parquet(trials), figure_4.reconstructed_trials(cells), 1)
+    figure = figure_4.figure_4(cells, moments, stimuli, "main", WINDOWS, blur=False)
+    texts = [t.get_text() for axes in figure.axes for t in axes.texts]
+    assert texts.count("not trained\nin this scope") == 2
+    assert "Ridge, each\nshift" in texts
+    with pytest.raises(UserError, match=r"figure 4: row 'Specialized'.*tested in one of main-8, f"):
+        figure_4.cells(rows, [-8])
+
+
+@pytest.mark.survives(
+    "results",
+    "A third row of another decoder in the matrices of temporal_generalization",
+    "Its run has a matrix of its own; two models of one run and window are an error",
+)
+def test_a_run_has_a_matrix_of_its_own(tmp_path):
+    evaluations = results.read(both_decoders(tmp_path, tested=SHIFTS))
+    figure = temporal_generalization(evaluations, ["ssim"], WINDOWS)
+    matrices = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_title() for axes in matrices] == [
+        "General, Specialized",
+        "Ridge, Ridge, each shift",
+    ]
+    assert [len(axes.images[0].get_array()) for axes in matrices] == [5, 3]
+    own = [e for e in evaluations if e.run == "ridge_time_resolved"]
+    values, _, _ = matrix(own, "ssim", WINDOWS)
+    assert np.array_equal(matrices[1].images[0].get_array(), values)
+    again = evaluation(tmp_path / "again", "Again", metrics=["ssim"], run=own[0].run)
+    with pytest.raises(UserError, match="rows 'Ridge' and 'Again': expected one model of ridge"):
+        matrix([*own, *results.read([again])], "ssim", WINDOWS)

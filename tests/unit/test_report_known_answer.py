@@ -4,13 +4,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from figure_data import around, model
-from report_data import SHIFTS, WINDOWS, curve_rows, picture, write_images
+from figure_data import around, model, of_split
+from report_data import SHIFTS, WINDOWS, another_decoder, curve_rows, picture, write_images
 
 from boldvision.errors import UserError
 from boldvision.report import results
 from boldvision.report.known_answer import CHECKED, checks, decoding, finding, over_time
 from boldvision.report.known_answer.identification import check_identification, pixel_identification
+from boldvision.report.leakage import by_split
 
 
 def files(folder, order):
@@ -178,11 +179,12 @@ def test_leaks_do_no_harm(leakage_free, passed, tmp_path):
         scored(tmp_path, "General, leakage-free", leakage_free),
         scored(tmp_path, "Specialized, leakage-free", 0.9, window="main+1"),
     ]
+    rows = [of_split(row) for row in rows]
     for row in rows[1::2]:
         summary = json.loads(Path(row["summary"]).read_text())
         summary["windows"] = {"main+1": summary["windows"]["main"]}
         Path(row["summary"]).write_text(json.dumps(summary))
-    (found,) = decoding.check_leakage(results.read(rows), seed=0)
+    (found,) = decoding.check_leakage(by_split(results.read(rows), rows), seed=0)
     assert found.passed is passed
 
 
@@ -206,6 +208,23 @@ def test_a_row_that_is_checked_must_be_there(tmp_path):
     items = {"table_5": [scored(tmp_path, "Dynadiff")]}
     with pytest.raises(UserError, match=r"expected a row 'Dynadiff w/ fMRIprep'.*found Dynadiff"):
         checks.findings(items, WINDOWS, truth={}, seed=0)
+    for item, row in (("table_1", "Dynadiff"), ("figure_5", "General")):
+        items = {item: [scored(tmp_path / item, "Mine") | {"reconstructions": "", "stimuli": ""}]}
+        with pytest.raises(UserError, match=f"expected a row '{row}'.*found Mine"):
+            checks.findings(items, WINDOWS, truth={}, seed=0)
+
+
+@pytest.mark.survives(
+    "results",
+    "A row of another decoder in figure 5 of the miniature",
+    "The known answer is checked on the General model's run alone",
+)
+def test_no_answer_is_known_of_another_decoder(tmp_path):
+    rows = curve_rows(tmp_path / "one", metrics=["pixcorr", "alexnet_2"])
+    rows += another_decoder(tmp_path / "other", metrics=["pixcorr", "alexnet_2"])
+    truth = {"subj01": {"peak_s": 6.0}}
+    found = checks.findings({"figure_5": rows}, WINDOWS, truth, seed=0)
+    assert [f.check.rpartition(", ")[2] for f in found] == ["General", "General", "Specialized"]
 
 
 def test_identification_asks_for_more_than_chance(tmp_path):

@@ -8,7 +8,7 @@ from boldvision.report import leakage, results
 
 def difference(rows, images):
     """Of the General models in the first window."""
-    splits = leakage.by_split(results.read(rows))
+    splits = leakage.by_split(results.read(rows), rows)
     one, other = (
         leakage.points(splits[split], WINDOWS)["General"][0]
         for split in (leakage.PUBLISHED, leakage.LEAKAGE_FREE)
@@ -63,20 +63,36 @@ def test_other_trials_are_not_compared(tmp_path):
         difference(rows, {1})
 
 
-def test_rows_name_a_curve_and_a_split(tmp_path):
+@pytest.mark.survives(
+    "results",
+    "A row of `leakage` whose name says another split than its run has",
+    "The job stops and names the row, its run and the run's split",
+)
+def test_rows_name_a_curve_and_the_split_of_their_run(tmp_path):
     rows, _ = both_splits(tmp_path)
-    splits = leakage.by_split(results.read(rows))
+    splits = leakage.by_split(results.read(rows), rows)
     assert {e.row for models in splits.values() for e in models} == {"General", "Specialized"}
-    rows[0]["row"] = "General, leaking"
-    with pytest.raises(UserError, match="row 'General, leaking': expected General or Specialized"):
-        leakage.by_split(results.read(rows))
+    for name in ("General, leaking", "General, leakage-free", "General"):
+        wrong = [rows[0] | {"row": name}, *rows[1:]]
+        with pytest.raises(
+            UserError, match=f"row '{name}' of run dynadiff_time_resolved, split ti"
+        ):
+            leakage.by_split(results.read(wrong), wrong)
+    with pytest.raises(UserError, match="leakage: Specialized: expected a row of either split"):
+        leakage.by_split(results.read(rows[:3]), rows[:3])
 
 
 def test_the_figure(tmp_path):
     rows, trials = both_splits(tmp_path)
     leaks = leakage.find_leaks(trials)
     figure = leakage.leakage(
-        results.read(rows), leaks, "alexnet_2", WINDOWS, samples=100, seed=0, note="note"
+        leakage.by_split(results.read(rows), rows),
+        leaks,
+        "alexnet_2",
+        WINDOWS,
+        samples=100,
+        seed=0,
+        note="note",
     )
     general, differences, specialized, _ = figure.axes
     lines = {line.get_label(): line for axes in figure.axes for line in axes.lines}

@@ -6,6 +6,7 @@ import pytest
 
 from boldvision.report import published
 
+MIOU_AS = ("miou", "dreamsim")
 SHARED = Path(__file__).parents[2].parent / "shared" / "paper" / "published_tables.csv"
 
 
@@ -32,6 +33,9 @@ def test_lookup():
     [
         (2, "mean", "timestep layers, aggregation OUT (Dynadiff)", "clip", "disagree"),
         (3, "mean", "LoRA on cross-attention (25M)", "alexnet_2", "disagree"),
+        (1, "mean", "Dynadiff", "clip", "3.15"),
+        (2, "mean", "timestep layers, aggregation OUT (Dynadiff)", "miou", "0.97"),
+        (3, "mean", "LoRA on cross-attention (25M)", "miou", "0.97"),
         (2, "mean", "without timestep layers, aggregation OUT", "clip", "7.01"),
         (4, "mean", "UMBRAE", "efficientnet", "DREAM"),
         (5, "mean", "Dynadiff w/ NSD prep.", "ssim", "which subjects"),
@@ -62,6 +66,25 @@ def test_ablations_disagree_with_table_1():
     shared = values(2, "without timestep layers, aggregation OUT")
     change = shared - values(2, "timestep layers, aggregation OUT (Dynadiff)")
     assert (round(change["alexnet_2"], 2), round(change["clip"], 2)) == (0.20, -7.01)
+
+
+@pytest.mark.survives(
+    "results",
+    "The paper prints a number that its other numbers contradict",
+    "It is shown as printed, with a flag that says what contradicts it",
+)
+def test_what_the_text_says_of_table_1_and_the_error_of_miou():
+    clip = {row: published.lookup(1, "mean", row, "clip")[0] for row in ("Dynadiff", "MindEye2")}
+    assert clip["Dynadiff"] - clip["MindEye2"] == pytest.approx(3.15)
+    assert "3.25" in published.flags(1, "mean", "Dynadiff", "clip")[0]
+    errors = {metric: published.lookup(1, "mean", "Dynadiff", metric)[1] for metric in MIOU_AS}
+    assert errors == {"miou": 0.41, "dreamsim": 0.97}
+    for table, row in (
+        (2, "timestep layers, aggregation OUT (Dynadiff)"),
+        (3, "LoRA on cross-attention (25M)"),
+    ):
+        assert published.lookup(table, "mean", row, "miou") == (8.5, errors["dreamsim"])
+        assert published.flags(table, "mean", row, "miou")
 
 
 def test_two_decoders_of_table_4_are_the_same():
@@ -121,7 +144,7 @@ def test_every_oddity_is_of_a_row_that_the_table_has():
 
 
 def test_no_flag_without_reason():
-    assert published.flags(1, "mean", "Dynadiff", "clip") == []
+    assert published.flags(1, "mean", "Dynadiff", "dreamsim") == []
     assert published.flags(6, "subj01", "WAVE", "ssim") == []
 
 

@@ -1,11 +1,12 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
-from report_data import SHIFTS, WINDOWS, curve_rows, evaluation, name, table_rows
+from report_data import WINDOWS, evaluation, table_rows
 
 from boldvision.errors import UserError
-from boldvision.report import curves, results
+from boldvision.report import results
 from boldvision.report.times import shifted, times
 
 
@@ -52,22 +53,6 @@ def test_other_scoring_is_refused(key, tmp_path):
         results.read(rows)
 
 
-def test_diagonal_takes_the_general_model_at_its_own_window(tmp_path):
-    evaluations = results.read(curve_rows(tmp_path))
-    lines = curves.curves(evaluations)
-    assert list(lines["General"]) == [name(s) for s in SHIFTS]
-    assert set(lines["Specialized"]) == {name(s) for s in (-3, -1, 0, 1, 3)}
-    assert lines["Specialized"]["main"].row == "General"
-    assert lines["Specialized"]["main+3"].row == "Specialized"
-    assert lines["Specialized"]["main+3"].window == "main+3"
-
-
-def test_no_general_model(tmp_path):
-    evaluations = results.read(curve_rows(tmp_path)[1:])
-    with pytest.raises(UserError, match="row General, found 0"):
-        curves.general(evaluations)
-
-
 @pytest.mark.parametrize(
     ("window", "first", "upper"),
     [("main", 2, 32 / 3), ("main-8", -6, 0.0), ("main+7", 9, 20.0)],
@@ -89,3 +74,45 @@ def test_shifted():
     assert shifted("main", 3) == "main+3"
     assert shifted("main+3", -3) == "main"
     assert shifted("main", -8) == "main-8"
+
+
+@pytest.mark.survives(
+    "files",
+    "The scores of a model are cut, of another kind, or hold what is no number",
+    "No table or figure is made of them; the message names the file",
+)
+@pytest.mark.parametrize(
+    "content", ["{", "[1]", "<html></html>", "", '{"protocol": 1}', "nan", "text"]
+)
+def test_summaries_that_are_not(tmp_path, content):
+    row = evaluation(tmp_path, "Dynadiff")
+    path = Path(row["summary"])
+    summary = json.loads(path.read_text())
+    if content in ("nan", "text"):
+        first = next(iter(summary["windows"]["main"].values()))
+        first["value"] = float("nan") if content == "nan" else "0.5"
+        content = json.dumps(summary)
+    path.write_text(content)
+    with pytest.raises(UserError, match=rf"{path.name}: expected the summary .*, found"):
+        results.read([row])
+
+
+@pytest.mark.parametrize("change", ["cut", "html", "column", "text", "gap", "gone"])
+def test_scores_that_are_not(tmp_path, change):
+    row = evaluation(tmp_path, "Dynadiff")
+    (e,) = results.read([row])
+    images = pd.read_parquet(e.parquet)
+    if change == "column":
+        images.drop(columns="trial").to_parquet(e.parquet)
+    if change == "text":
+        images.assign(value="0.5").to_parquet(e.parquet)
+    if change == "gap":
+        images.assign(value=images["value"].where(images["trial"] > 3)).to_parquet(e.parquet)
+    if change == "cut":
+        e.parquet.write_bytes(e.parquet.read_bytes()[:-50])
+    if change == "html":
+        e.parquet.write_text("<html></html>")
+    if change == "gone":
+        e.parquet.unlink()
+    with pytest.raises(UserError, match=rf"{e.parquet.name}: expected scores .*, found"):
+        e.images("clip")

@@ -68,6 +68,11 @@ def test_reports_the_quality_of_each_run(session_2):
     assert (runs[0]["constant"], runs[0]["nonfinite"]) == (0, 0)
 
 
+@pytest.mark.survives(
+    "results",
+    "A session's folder holds other runs than the configuration says",
+    "The stage stops and names the runs that are missing and those that are not expected",
+)
 def test_refuses_other_rest_runs_than_configured(session_2):
     for run in range(1, 15):
         path = session_2 / "runs" / f"timeseries_session02_run{run:02d}.nii.gz"
@@ -76,6 +81,11 @@ def test_refuses_other_rest_runs_than_configured(session_2):
         prepare.main(arguments(session_2, 1))
 
 
+@pytest.mark.survives(
+    "files",
+    "One run of a session is damaged",
+    "The stage names it and writes neither the series nor the report",
+)
 def test_leaves_nothing_behind_when_a_run_is_damaged(session_2):
     path = session_2 / "runs" / "timeseries_session02_run09.nii.gz"
     path.write_bytes(path.read_bytes()[:5000])
@@ -112,6 +122,11 @@ prepare.main(sys.argv[1:])
 """
 
 
+@pytest.mark.survives(
+    "jobs",
+    "The preparation of a session is killed",
+    "Nothing half-written stays; a rerun completes",
+)
 def test_a_killed_job_leaves_no_output_and_a_rerun_completes(session_2):
     command = [sys.executable, "-c", KILLED_IN_THE_THIRD_RUN, *arguments(session_2, 2)]
     killed = subprocess.run(command, cwd=Path(__file__).parents[2], check=False)
@@ -121,3 +136,48 @@ def test_a_killed_job_leaves_no_output_and_a_rerun_completes(session_2):
     prepare.main(arguments(session_2, 2))
     names = {path.name for path in session_2.iterdir()}
     assert names == {"runs", "voxels.npz", "out.npy", "out.json"}
+
+
+@pytest.mark.survives(
+    "results",
+    "A prepared series would hold NaN or infinity",
+    "The stage stops and names the run; nothing is written",
+)
+def test_only_finite_values_are_written(session_2, monkeypatch):
+    def spoilt(series, *arguments):
+        cleaned, report = clean(series, *arguments)
+        cleaned[3, 2] = np.inf
+        return cleaned, report
+
+    monkeypatch.setattr(prepare, "clean", spoilt)
+    with pytest.raises(UserError, match=r"run02\.nii\.gz: expected .* finite float32 .* found 1 "):
+        prepare.main(arguments(session_2, 2))
+    assert not list(session_2.glob("*out*"))
+
+
+@pytest.mark.survives(
+    "files",
+    "The list of a region's voxels is of another kind, cut, or refers to another grid",
+    "Every stage that reads it stops and names it",
+)
+@pytest.mark.parametrize("change", ["cut", "array", "html", "order", "range", "affine", "nothing"])
+def test_voxels_that_are_not(tmp_path, change):
+    path = tmp_path / "voxels.npz"
+    good = {"index": some_voxels().index, "shape": np.array(GRID), "affine": AFFINE}
+    changes = {
+        "order": {"index": good["index"][::-1]},
+        "range": {"index": good["index"] + 100},
+        "affine": {"affine": AFFINE * np.nan},
+    }
+    np.savez(path, **(good | changes.get(change, {})))
+    if change == "cut":
+        path.write_bytes(path.read_bytes()[:-30])
+    if change == "array":
+        with path.open("wb") as file:
+            np.save(file, good["index"])
+    if change == "html":
+        path.write_text("<html>")
+    if change == "nothing":
+        path.unlink()
+    with pytest.raises(UserError, match=r"voxels\.npz: expected the voxels of a region, found"):
+        Voxels.load(path)

@@ -1,6 +1,8 @@
 """Volumes -> raw series."""
 
+import errno
 import gzip
+import os
 
 import nibabel as nib
 import numpy as np
@@ -51,6 +53,11 @@ def test_reads_the_other_byte_order(tmp_path):
     np.testing.assert_array_equal(series, masked(volumes))
 
 
+@pytest.mark.survives(
+    "results",
+    "A run of another grid, type, number of volumes, sampling period or place",
+    "The stage stops and names the file, what was expected and what was found",
+)
 @pytest.mark.parametrize(
     ("volumes", "options", "message"),
     [
@@ -59,7 +66,11 @@ def test_reads_the_other_byte_order(tmp_path):
         (random_volumes(224), {}, r"expected volumes 226 \(or 225\), found 224"),
         (random_volumes(301), {}, "found 301"),
         (random_volumes().astype(np.float32), {}, "expected type int16, found float32"),
-        (random_volumes(), {"tr_s": 1.6}, "expected TR 1.3333 s, found 1.6000 s"),
+        (
+            random_volumes(),
+            {"tr_s": 1.6},
+            r"TR 1.3333 s, found 1.6000 s \(no unit given\)",
+        ),
         (random_volumes(), {"affine": AFFINE + 0.1 * np.eye(4, k=3)}, "affine"),
         (np.zeros((*GRID, 226), np.int16), {}, "found only zeros in its 5 voxels"),
     ],
@@ -71,29 +82,136 @@ def test_refuses_another_file(tmp_path, volumes, options, message):
     assert str(path) in str(error.value)
 
 
+@pytest.mark.survives(
+    "files",
+    "A run of volumes is cut",
+    "The stage stops and names the file and the volume in which it ends",
+)
 @pytest.mark.parametrize("kept", [0.9, 0.5, 0.001, 0])
 def test_refuses_a_truncated_file(tmp_path, kept):
     path = write_run(tmp_path / "run.nii.gz", random_volumes())
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(UserError, match="download it again"):
+    with pytest.raises(UserError, match="fetch it again"):
         read_masked(path, some_voxels())
 
 
+@pytest.mark.survives(
+    "files",
+    "A bit of a compressed run is flipped",
+    "The file is read to its end, its checksum does not agree, and the stage stops",
+)
 def test_verifies_the_checksum_at_the_end(tmp_path):
     path = write_run(tmp_path / "run.nii.gz", random_volumes())
     content = bytearray(path.read_bytes())
     content[-6] ^= 1  # CRC32 and size are the last eight bytes
     path.write_bytes(content)
-    with pytest.raises(UserError, match="truncated or corrupt"):
+    with pytest.raises(UserError, match="expected 226 whole volumes, found CRC check failed"):
         read_masked(path, some_voxels())
+
+
+@pytest.mark.survives(
+    "files",
+    "Bytes follow the volumes of a run, with a checksum that is right or wrong",
+    "The stage stops: the file is not the one its header describes",
+)
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii"])
+def test_refuses_what_follows_the_volumes(tmp_path, suffix):
+    content = gzip.decompress(write_run(tmp_path / "run.nii.gz", random_volumes()).read_bytes())
+    path = tmp_path / f"run{suffix}"
+    more = bytearray(gzip.compress(content + b"more") if suffix == ".nii.gz" else content + b"more")
+    path.write_bytes(more)
+    with pytest.raises(UserError, match="more bytes after its 226 volumes"):
+        read_masked(path, some_voxels())
+    more[-6] ^= 1
+    path.write_bytes(more)
+    with pytest.raises(UserError, match="expected 226 whole volumes, found"):
+        read_masked(path, some_voxels())
+
+
+def write_header(path, units="unknown", tr=4 / 3, **fields):
+    """A run whose header is changed after the fact, as a faulty disk would."""
+    image = nib.Nifti1Image(random_volumes(), AFFINE)
+    image.header.set_zooms((1.8, 1.8, 1.8, tr))
+    image.header.set_xyzt_units("mm", units)
+    nib.save(image, path)
+    if fields:
+        content = gzip.decompress(path.read_bytes())
+        header = nib.Nifti1Header(content[:348])
+        for name, value in fields.items():
+            header[name] = value
+        path.write_bytes(gzip.compress(header.binaryblock + content[348:]))
+    return path
+
+
+@pytest.mark.survives(
+    "results",
+    "A run's header gives its sampling period in milli- or microseconds",
+    "It is read in its unit; another period is refused with the unit it has",
+)
+@pytest.mark.parametrize(("units", "factor"), [("sec", 1), ("msec", 1e3), ("usec", 1e6)])
+def test_sampling_period_in_its_unit(tmp_path, units, factor):
+    right = write_header(tmp_path / "run.nii.gz", units, 4 / 3 * factor)
+    np.testing.assert_array_equal(read_masked(right, some_voxels()), masked(random_volumes()))
+    wrong = write_header(tmp_path / "run.nii.gz", units, 1.6 * factor)
+    sign = {"sec": "s", "msec": "ms", "usec": "us"}[units]
+    with pytest.raises(UserError, match=rf"TR 1.3333 s, found {1.6 * factor:.4f} {sign};"):
+        read_masked(wrong, some_voxels())
+
+
+def test_sampling_period_that_is_no_time(tmp_path):
+    with pytest.raises(UserError, match=r"expected TR 1.3333 s, found 1.3333 hz"):
+        read_masked(write_header(tmp_path / "run.nii.gz", "hz"), some_voxels())
+
+
+@pytest.mark.survives(
+    "files",
+    "Fields of a volume's header are absurd: scaling, affine, first byte, dimensions",
+    "They are checked before memory is taken; the stage stops and names the field's value",
+)
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"scl_slope": 1, "scl_inter": np.nan}, "invalid intercept nan"),
+        ({"scl_slope": 3e38}, "values beyond float32"),
+        ({"srow_x": np.nan}, "affine"),
+        ({"vox_offset": 1e30}, "begin at byte"),
+        ({"vox_offset": np.nan}, "expected a NIfTI file"),
+        ({"dim": [4, 32767, 32767, 32767, 226, 1, 1, 1]}, "volumes of 70362301923326 bytes"),
+        ({"dim": [4, 6, -5, 4, 226, 1, 1, 1]}, "of shape"),
+        ({"datatype": 128}, "expected a NIfTI file"),
+        ({"magic": b"ni1"}, "another format"),
+    ],
+)
+def test_absurd_headers(tmp_path, fields, message):
+    path = write_header(tmp_path / "run.nii.gz", **fields)
+    with pytest.raises(UserError, match=message):
+        read_masked(path, some_voxels())
+
+
+@pytest.mark.survives(
+    "places",
+    "A file cannot be reached: no permission, a disk or network file system that fails",
+    "The stage stops and says so; the file is not called damaged and nobody is told to replace it",
+)
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_what_cannot_be_reached_is_not_damaged(tmp_path, monkeypatch, code):
+    path = write_run(tmp_path / "run.nii.gz", random_volumes())
+
+    def fails(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(gzip, "open", fails)
+    with pytest.raises(UserError, match=rf"run\.nii\.gz: {os.strerror(code)}") as error:
+        read_masked(path, some_voxels())
+    assert "again, or replace" not in str(error.value)
 
 
 def test_refuses_a_missing_file_and_one_that_is_not_nifti(tmp_path):
     with pytest.raises(UserError, match="found no file"):
         read_masked(tmp_path / "run.nii.gz", some_voxels())
     (tmp_path / "run.nii.gz").write_bytes(gzip.compress(b"no volumes" * 100))
-    with pytest.raises(UserError, match="expected a NIfTI file"):
+    with pytest.raises(UserError, match="expected a NIfTI file of volumes, found"):
         read_masked(tmp_path / "run.nii.gz", some_voxels())
 
 

@@ -1,7 +1,10 @@
 """Projection to fsaverage5: the same numbers as nilearn's, and what is refused."""
 
+import base64
 import gzip
+import tracemalloc
 import warnings
+import zlib
 
 import nibabel as nib
 import numpy as np
@@ -93,15 +96,20 @@ def damaged(path, change):
         path.write_text("not a volume")
 
 
+@pytest.mark.survives(
+    "files",
+    "A run of fMRIPrep's is cut, has flipped bits, other volumes, NaN or no signal",
+    "The stage stops and names the file and the volume; its checksum is verified",
+)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ("short", "expected volumes 2, found 1"),
         ("nan", "expected finite values in all volumes, found others in volume 2"),
         ("zeros", "expected signal on fsaverage5 .*, found only zeros"),
-        ("cut", "truncated or corrupt file .*ends in volume 2"),
-        ("bits", "truncated or corrupt file"),
-        ("text", "expected Nifti1Image, found"),
+        ("cut", "expected 2 whole volumes, found it ends in volume 2 of 2"),
+        ("bits", "expected 2 whole volumes, found CRC check failed"),
+        ("text", "expected a NIfTI file of volumes, found"),
     ],
 )
 def test_damaged_volumes_are_named(tmp_path, change, message):
@@ -112,7 +120,7 @@ def test_damaged_volumes_are_named(tmp_path, change, message):
 
 
 def test_missing_volumes_are_named(tmp_path):
-    with pytest.raises(UserError, match=r"absent\.nii\.gz: no such file"):
+    with pytest.raises(UserError, match=r"absent\.nii\.gz: .*found no file"):
         read_volumes(tmp_path / "absent.nii.gz", VOLUMES)
 
 
@@ -133,13 +141,81 @@ def test_hemispheres_are_joined(tmp_path):
 def test_wrong_hemispheres_are_named(tmp_path):
     good = write_side(tmp_path / "L.func.gii", np.ones((VOLUMES, VERTICES // 2)))
     other = write_side(tmp_path / "R.func.gii", np.ones((VOLUMES, 2562)))
-    with pytest.raises(UserError, match=r"R\.func\.gii: expected vertices 10242, found .*2562"):
+    with pytest.raises(UserError, match=r"R\.func\.gii: expected .* 10242 values, found .*2562"):
         read_hemispheres(good, other, VOLUMES)
     with pytest.raises(UserError, match=r"L\.func\.gii: expected volumes 3, found 2"):
         read_hemispheres(good, good, 3)
     other.write_text("<GIFTI")
-    with pytest.raises(UserError, match=r"R\.func\.gii: expected GiftiImage, found"):
+    with pytest.raises(UserError, match=r"R\.func\.gii: expected a GIFTI file .*, found"):
         read_hemispheres(good, other, VOLUMES)
     other.unlink()
-    with pytest.raises(UserError, match=r"R\.func\.gii: no such file"):
+    with pytest.raises(UserError, match=r"R\.func\.gii: .*found no file"):
         read_hemispheres(good, other, VOLUMES)
+
+
+@pytest.mark.survives(
+    "results",
+    "A vertex is not finite in some volumes of a run",
+    "The stage stops; NaN in all of them, outside the field of view, becomes zero and is counted",
+)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_vertices_that_are_finite_in_some_volumes(tmp_path, value):
+    series = np.ones((VOLUMES, VERTICES // 2), np.float32)
+    series[1, 7] = value
+    path = write_side(tmp_path / "L.func.gii", series)
+    with pytest.raises(UserError, match=r"L\.func\.gii: expected vertices finite or NaN in all"):
+        read_hemispheres(path, path, VOLUMES)
+
+
+@pytest.mark.parametrize("encoding", ["ASCII", "Base64Binary"])
+def test_other_encodings(tmp_path, encoding):
+    series = np.random.default_rng(0).standard_normal((VOLUMES, VERTICES // 2)).astype(np.float32)
+    codes = {"ASCII": "GIFTI_ENCODING_ASCII", "Base64Binary": "GIFTI_ENCODING_B64BIN"}
+    arrays = [nib.gifti.GiftiDataArray(volume, encoding=codes[encoding]) for volume in series]
+    nib.save(nib.GiftiImage(darrays=arrays), tmp_path / "L.func.gii")
+    assert f'"{encoding}"' in (tmp_path / "L.func.gii").read_text()
+    both = read_hemispheres(tmp_path / "L.func.gii", tmp_path / "L.func.gii", VOLUMES)
+    np.testing.assert_allclose(both[:, : VERTICES // 2], series, atol=1e-5)
+
+
+@pytest.mark.survives(
+    "names",
+    "A surface file is a bomb, grows by its entities, or takes its values from another file",
+    "No more is unpacked than an array may hold, and no other file is read; the stage stops",
+)
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ("bomb", "compressed values that are too many"),
+        ("cut", "compressed values that are too many, or cut"),
+        ("external", "encoding ExternalFileBinary"),
+        ("entities", "limit on input amplification"),
+        ("html", r"<html>"),
+    ],
+)
+def test_foreign_surface_files(tmp_path, change, found):
+    path = write_side(tmp_path / "L.func.gii", np.ones((VOLUMES, VERTICES // 2)))
+    text = path.read_text()
+    start = text.index("<Data>") + len("<Data>")
+    packed, rest = text[start:].split("</Data>", 1)
+    if change == "bomb":
+        packed = base64.b64encode(zlib.compress(bytes(1 << 28), 9)).decode()
+    if change == "cut":
+        packed = base64.b64encode(base64.b64decode(packed)[:-4]).decode()
+    text = f"{text[:start]}{packed}</Data>{rest}"
+    if change == "external":
+        (tmp_path / "secret").write_bytes(bytes(4 * VERTICES // 2))
+        text = text.replace("GZipBase64Binary", "ExternalFileBinary")
+        text = text.replace('ExternalFileName=""', 'ExternalFileName="secret"')
+    if change == "entities":
+        lines = ['<!ENTITY a "aaaaaaaaaaaaaaaaaaaa">']
+        pairs = zip("abcdefg", "bcdefgh", strict=True)
+        lines += [f'<!ENTITY {b} "{f"&{a};" * 20}">' for a, b in pairs]
+        text = f"<!DOCTYPE GIFTI [{''.join(lines)}]><GIFTI><Data>&h;</Data></GIFTI>"
+    path.write_text("<html></html>" if change == "html" else text)
+    del text, packed
+    tracemalloc.start()
+    with pytest.raises(UserError, match=rf"L\.func\.gii: expected a GIFTI file.*{found}"):
+        read_hemispheres(path, path, VOLUMES)
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()

@@ -123,13 +123,18 @@ def test_a_batch_that_cannot_be_shared_is_refused():
         micro_batches(10, 5, 0, 4)
 
 
+@pytest.mark.survives(
+    "jobs",
+    "Training is killed with SIGKILL",
+    "It goes on from its last checkpoint, to the same bytes and the same loss curve",
+)
 def test_a_killed_run_resumes_to_the_same_bytes(generator, data, folder, undisturbed):
     out = folder / "killed"
     settings = {"steps": LONG, "log_every": LOG_EVERY}
     command = train_arguments(generator, data, out, **settings)
     process = start(command, stderr=subprocess.DEVNULL)
     checkpoint = folder / "killed.checkpoint"
-    kill_when(lambda: list(checkpoint.glob("*/state.pt")), process)
+    kill_when(lambda: list(checkpoint.glob("*/step-*.pt")), process)
     assert not out.exists()
     train(generator, data, out, **settings)
     resumed_at = json.loads((out / "training.json").read_text())["resumed_at"]
@@ -139,6 +144,11 @@ def test_a_killed_run_resumes_to_the_same_bytes(generator, data, folder, undistu
     assert not checkpoint.exists()
 
 
+@pytest.mark.survives(
+    "jobs",
+    "Training gets SIGTERM, as from a batch system",
+    "It finishes its step, saves a checkpoint, and goes on from there to the same bytes",
+)
 def test_sigterm_saves_and_the_run_resumes_to_the_same_bytes(generator, data, folder, undisturbed):
     out = folder / "terminated"
     settings = {"steps": LONG, "log_every": LOG_EVERY, "checkpoint_every": 1000}
@@ -174,6 +184,11 @@ def test_data_are_told_apart_by_their_trials_and_the_sessions_that_are_used(tmp_
     assert data.contents(sessions=1) != of_one
 
 
+@pytest.mark.survives(
+    "results",
+    "Settings of training change while a checkpoint is left",
+    "Training begins anew",
+)
 def test_other_settings_do_not_go_on_from_a_checkpoint(generator, data, folder, short):
     """A stopped run with another learning rate left its checkpoint."""
     out = folder / "other"
@@ -189,7 +204,7 @@ def test_other_settings_do_not_go_on_from_a_checkpoint(generator, data, folder, 
         patch.setattr("boldvision.decoders.train.replace_folder", stop)
         with pytest.raises(Stop):
             train(generator, data, out, dropout=0.0, steps=4, learning_rate=0.5)
-    assert list(work.glob("*/state.pt"))
+    assert list(work.glob("*/step-*.pt"))
     found = trained(generator, data, out, dropout=0.0, steps=4)
     assert json.loads((out / "training.json").read_text())["resumed_at"] == 0
     assert largest_difference(found, short) == 0
@@ -204,6 +219,11 @@ def test_two_processes_learn_what_one_does(generator, data, folder, short):
     assert largest_difference(load_file(folder / "two" / "model.safetensors"), short) < 1e-5
 
 
+@pytest.mark.survives(
+    "jobs",
+    "The launcher of a training on several GPUs is killed",
+    "Its processes end: their GPUs are free",
+)
 def test_processes_end_with_a_killed_launcher(generator, data, folder):
     out, workers = folder / "orphans", []
     process = start(
@@ -213,7 +233,7 @@ def test_processes_end_with_a_killed_launcher(generator, data, folder):
     )
 
     def begun():
-        if list(folder.glob("orphans.checkpoint/*/state.pt")):
+        if list(folder.glob("orphans.checkpoint/*/step-*.pt")):
             workers.extend(psutil.Process(process.pid).children())
         return workers
 

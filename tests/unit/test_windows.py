@@ -6,6 +6,7 @@ import pytest
 
 from boldvision.config import TR_S, Betas, Fmriprep, NsdPrep, Window
 from boldvision.errors import UserError
+from boldvision.trials.table import read_trials, write_trials
 from boldvision.trials.windows import (
     Windows,
     first_row,
@@ -175,6 +176,11 @@ def test_load_windows_refuses_an_empty_part(bold, trials, tmp_path):
         load_windows(bold, tmp_path / "trials.parquet", window(2), NSD_PREP, "standard", "test")
 
 
+@pytest.mark.survives(
+    "results",
+    "The sessions of a subject were prepared with other voxels",
+    "The stage stops and names the session that differs",
+)
 def test_refuses_a_missing_session_and_other_voxels(files, trials):
     np.save(files[2], np.zeros((12, 225, VOXELS + 1), np.float32))
     with pytest.raises(UserError, match=r"session02\.npy.*same voxels"):
@@ -208,3 +214,98 @@ def test_load_windows_of_few_sessions(bold, trials, tmp_path):
     trials.to_parquet(table)
     few = load_windows(bold, table, window(2), NSD_PREP, "standard", "train", sessions=1)
     assert set(few.trials["session"]) == {1}
+
+
+@pytest.mark.survives(
+    "files",
+    "A prepared session is cut, longer than it says, of another type, or no array",
+    "It is refused when it is opened, before a sample is read",
+)
+@pytest.mark.parametrize(
+    "change", ["cut", "longer", "empty", "html", "integers", "fortran", "archive", "swapped"]
+)
+def test_sessions_of_another_kind(files, trials, change):
+    path, series = files[2], np.load(files[2])
+    content = path.read_bytes()
+    damage = {"cut": content[:-4], "longer": content + bytes(4), "html": b"<html></html>"}
+    path.write_bytes(damage.get(change, b""))
+    saved = {
+        "integers": series.astype(np.int32),
+        "fortran": np.asfortranarray(series),
+        "swapped": series.astype(">f4"),
+    }
+    if change in saved:
+        np.save(path, saved[change])
+    if change == "archive":
+        with path.open("wb") as file:
+            np.savez(file, series)
+    with pytest.raises(UserError, match=r"session02\.npy: expected the clean series .*found"):
+        Windows(files, trials, window(2), NSD_PREP)
+
+
+@pytest.mark.survives(
+    "results",
+    "A prepared session has fewer runs than the trial table",
+    "The stage stops and names both numbers",
+)
+def test_sessions_with_fewer_runs(files, trials):
+    for path in files.values():
+        np.save(path, np.load(path)[:11])
+    with pytest.raises(UserError, match=r"expected at least 12 series.*found 11"):
+        Windows(files, trials, window(2), NSD_PREP)
+
+
+@pytest.mark.survives(
+    "files",
+    "A trial table is cut, lacks a column, or holds what no trial can",
+    "Its columns and ranges are looked at; the stage stops and names what is wrong",
+)
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"onset_row": 225}, "expected onset_row from 0 to 224, found 225"),
+        ({"task_run": 0}, "expected task_run from 1 to 12, found 0"),
+        ({"image_id": 1.5}, "column image_id of float64"),
+        ({"session": None}, "column session of"),
+        ({"split_standard": "tset"}, "expected train, test or excluded in split_standard, found"),
+        ("column", "no column split_standard"),
+        ("cut", "expected a table of trials"),
+        ("html", "expected a table of trials"),
+        ("gone", "found no file"),
+    ],
+)
+def test_trial_tables_that_are_not(bold, trials, tmp_path, change, found):
+    path = tmp_path / "trials.parquet"
+    if isinstance(change, dict):
+        trials = trials.assign(**change)
+    if change == "column":
+        trials = trials.drop(columns="split_standard")
+    trials.to_parquet(path, index=False, write_page_checksum=True)
+    if change == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    if change == "html":
+        path.write_text("<html></html>")
+    if change == "gone":
+        path.unlink()
+    with pytest.raises(UserError, match=rf"trials\.parquet: .*{found}"):
+        load_windows(bold, path, window(2), NSD_PREP, "standard", "test")
+
+
+@pytest.mark.survives(
+    "files",
+    "A bit of a trial table is flipped",
+    "The checksums of its pages do not agree; no other trial is read than was written",
+)
+def test_bits_of_a_trial_table(trials, tmp_path):
+    path = tmp_path / "trials.parquet"
+    write_trials(trials, path)
+    content = path.read_bytes()
+    footer = int.from_bytes(content[-8:-4], "little")
+    refused = 0
+    for place in range(4, len(content) - 8 - footer, 5):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        try:
+            pd.testing.assert_frame_equal(read_trials(path, "standard"), trials)
+        except UserError:
+            refused += 1
+    assert refused > 100

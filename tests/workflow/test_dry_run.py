@@ -37,7 +37,7 @@ ITEMS = {
 """Targets, and the rule that makes each."""
 TARGETS = ["all", "paper", "plan_paper", "known_answer", *ITEMS]
 RELEASED = "metrics/dynadiff_released/subj01/released/seed-0/subj01/single_trial.all.json"
-CONFIGS = {"miniature": [], "nsd": ["--configfile", "config/nsd.yaml"]}
+CONFIGS = {"miniature": [], "nsd": ["--configfile", str(ROOT / "config" / "nsd.yaml")]}
 NSD_MODELS = {
     "table_1": 4,
     "table_2": 3 * 4,

@@ -19,7 +19,7 @@ RUNNING = {name: rule for name, rule in RULES.items() if re.search("    (shell|s
 TEXT = {".py", ".smk", ".md", ".rst", ".yaml", ".yml", ".toml", ".json", ".tsv", ".in", ".cff", ""}
 
 
-@pytest.mark.parametrize("options", [[], ["--configfile", "config/nsd.yaml"]])
+@pytest.mark.parametrize("options", [[], ["--configfile", str(ROOT / "config" / "nsd.yaml")]])
 def test_snakemake_has_no_advice(snakemake, options):
     assert "in a good condition" in snakemake("--lint", *options)
 
@@ -53,7 +53,7 @@ def test_rule_has_a_log_and_an_environment(name):
 @pytest.mark.parametrize("name", RUNNING)
 def test_output_of_a_shell_command_goes_to_the_log(name):
     body = RUNNING[name][1]
-    assert "shell:" not in body or body.rstrip().endswith('&> {log}"')
+    assert "shell:" not in body or body.rstrip().endswith('&> {log:q}"')
 
 
 def test_captions_and_scripts_exist_and_are_used():

@@ -33,10 +33,10 @@ rule download_betas_session:
         file=lambda wildcards: CONFIG.preprocessing[wildcards.preprocessing].file,
         settings=JOBS.fetch_settings,
     shell:
-        "{params.served} python -m boldvision fetch betas --subject {wildcards.subject}"
-        " --session {params.session} --kind {params.kind:q} --file {params.file}"
-        " --out {output.betas} --settings {params.settings:q} --source {resources.source:q} --root {params.root}"
-        " --ledger {output.ledger} {params.endpoint} &> {log}"
+        "{params.served} python -m boldvision fetch betas --subject {wildcards.subject:q}"
+        " --session {params.session:q} --kind {params.kind:q} --file {params.file:q}"
+        " --out {output.betas:q} --settings {params.settings:q} --source {resources.source:q} --root {params.root:q}"
+        " --ledger {output.ledger:q} {params.endpoint:q} &> {log:q}"
 
 
 rule prepare_betas_session:
@@ -62,8 +62,10 @@ rule prepare_betas_session:
         settings=lambda wildcards: as_json(
             preprocessing=CONFIG.preprocessing[wildcards.preprocessing]
         ),
-        code=fingerprint("boldvision.signal.betas", "boldvision.signal.volumes"),
+        code=fingerprint(
+            "boldvision.signal.betas", "boldvision.signal.volumes", "boldvision.nifti"
+        ),
     shell:
-        "python -m boldvision betas --betas {input.betas} --voxels {input.voxels}"
-        " --subject {wildcards.subject} --session {params.session}"
-        " --settings {params.settings:q} --out {output.series} --quality {output.quality} &> {log}"
+        "python -m boldvision betas --betas {input.betas:q} --voxels {input.voxels:q}"
+        " --subject {wildcards.subject:q} --session {params.session:q}"
+        " --settings {params.settings:q} --out {output.series:q} --quality {output.quality:q} &> {log:q}"

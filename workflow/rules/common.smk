@@ -1,16 +1,27 @@
 from boldvision.config.load import load_config
 from boldvision.errors import UserError
 from boldvision.fingerprint import fingerprint
+from boldvision.launcher import announce_launcher
 from boldvision.jobs import Jobs, as_json, one_of
+from boldvision.nsd.raw import check_places
+from boldvision.shipped import ROOT
 from boldvision.workflow import Plan
 from snakemake.exceptions import WorkflowError
 
 try:
     CONFIG = load_config(config)
     PLAN = Plan(CONFIG)
+    check_places(CONFIG)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
+announce_launcher()
+
+# Jobs find the library from every working directory, and in conda environments, where Snakemake
+# unsets PYTHONPATH. Strict mode is Snakemake's own prefix.
+shell.prefix(
+    "set -euo pipefail; export PYTHONPATH={ROOT:q}${{PYTHONPATH:+:$PYTHONPATH}}; "
+)
 JOBS = Jobs(CONFIG)
 RESOURCES = CONFIG.resources
 RESULTS = CONFIG.results

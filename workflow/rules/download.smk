@@ -1,10 +1,9 @@
 rule download_experiment:
-    """Design of the experiment and table of the stimuli."""
+    """Design of the experiment."""
     input:
         BUCKET_FOLDER,
     output:
         expdesign=f"{RESOURCES}/nsddata/experiments/nsd/nsd_expdesign.mat",
-        stimuli=f"{RESOURCES}/nsddata/experiments/nsd/nsd_stim_info_merged.csv",
         ledger=f"{RESOURCES}/ledger/experiment.tsv",
     log:
         f"logs/{CONFIG.dataset}/download_experiment.log",
@@ -22,17 +21,15 @@ rule download_experiment:
         settings=JOBS.fetch_settings,
     shell:
         "{params.served} python -m boldvision fetch experiment --settings {params.settings:q} --source {resources.source:q}"
-        " --root {params.root} --ledger {output.ledger} {params.endpoint} &> {log}"
+        " --root {params.root:q} --ledger {output.ledger:q} {params.endpoint:q} &> {log:q}"
 
 
 rule download_subject:
-    """Region of interest, brain mask, behaviour and the design of every run of a subject."""
+    """Region of interest and the design of every run of a subject."""
     input:
         BUCKET_FOLDER,
     output:
         roi=f"{RESOURCES}/nsddata/ppdata/{{subject}}/func1pt8mm/roi/nsdgeneral.nii.gz",
-        brainmask=f"{RESOURCES}/nsddata/ppdata/{{subject}}/func1pt8mm/brainmask.nii.gz",
-        responses=f"{RESOURCES}/nsddata/ppdata/{{subject}}/behav/responses.tsv",
         designs=directory(
             f"{RESOURCES}/nsddata_timeseries/ppdata/{{subject}}/func1pt8mm/design"
         ),
@@ -55,9 +52,9 @@ rule download_subject:
         root=subpath(output.ledger, ancestor=3),
         settings=JOBS.fetch_settings,
     shell:
-        "{params.served} python -m boldvision fetch subject --subject {wildcards.subject}"
-        " --settings {params.settings:q} --source {resources.source:q} --root {params.root} --ledger {output.ledger}"
-        " {params.endpoint} &> {log}"
+        "{params.served} python -m boldvision fetch subject --subject {wildcards.subject:q}"
+        " --settings {params.settings:q} --source {resources.source:q} --root {params.root:q} --ledger {output.ledger:q}"
+        " {params.endpoint:q} &> {log:q}"
 
 
 rule download_session:
@@ -89,9 +86,9 @@ rule download_session:
         session=lambda wildcards: int(wildcards.session),
         settings=JOBS.fetch_settings,
     shell:
-        "{params.served} python -m boldvision fetch session --subject {wildcards.subject}"
-        " --session {params.session} --out {output.series} --settings {params.settings:q} --source {resources.source:q}"
-        " --root {params.root} --ledger {output.ledger} {params.endpoint} &> {log}"
+        "{params.served} python -m boldvision fetch session --subject {wildcards.subject:q}"
+        " --session {params.session:q} --out {output.series:q} --settings {params.settings:q} --source {resources.source:q}"
+        " --root {params.root:q} --ledger {output.ledger:q} {params.endpoint:q} &> {log:q}"
 
 
 rule download_images:
@@ -117,6 +114,6 @@ rule download_images:
         root=subpath(output.ledger, ancestor=3),
         settings=JOBS.fetch_settings,
     shell:
-        "{params.served} python -m boldvision fetch images --subject {wildcards.subject}"
-        " --settings {params.settings:q} --source {resources.source:q} --root {params.root} --ledger {output.ledger}"
-        " {params.endpoint} &> {log}"
+        "{params.served} python -m boldvision fetch images --subject {wildcards.subject:q}"
+        " --settings {params.settings:q} --source {resources.source:q} --root {params.root:q} --ledger {output.ledger:q}"
+        " {params.endpoint:q} &> {log:q}"

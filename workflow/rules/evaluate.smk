@@ -11,7 +11,7 @@ rule fetch_weights:
     params:
         settings=as_json(**JOBS.fetched_metrics()),
     shell:
-        "python -m boldvision weights --settings {params.settings:q} --out {output} &> {log}"
+        "python -m boldvision weights --settings {params.settings:q} --out {output:q} &> {log:q}"
 
 
 rule evaluate:
@@ -40,8 +40,8 @@ rule evaluate:
         ),
         code=fingerprint("boldvision.metrics"),
     shell:
-        "python -m boldvision gpu --gpus {resources.gpu} --"
-        " python -m boldvision evaluate --reconstructions {input.pictures}"
-        " --images {input.images} --settings {params.settings:q} --cache {params.cache}"
-        " --seed {wildcards.seed} --threads {threads}"
-        " --out {output.scores} --summary {output.summary} &> {log}"
+        "HF_HUB_OFFLINE=1 python -m boldvision gpu --gpus {resources.gpu:q} --"
+        " python -m boldvision evaluate --reconstructions {input.pictures:q}"
+        " --images {input.images:q} --settings {params.settings:q} --cache {params.cache:q}"
+        " --seed {wildcards.seed:q} --threads {threads:q}"
+        " --out {output.scores:q} --summary {output.summary:q} &> {log:q}"

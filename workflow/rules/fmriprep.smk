@@ -20,9 +20,9 @@ rule download_rawdata:
         root=subpath(output.ledger, ancestor=3),
         settings=JOBS.fetch_settings,
     shell:
-        "{params.served} python -m boldvision fetch rawdata --subject {wildcards.subject}"
-        " --out {output.dataset} --settings {params.settings:q} --source {resources.source:q} --root {params.root}"
-        " --ledger {output.ledger} {params.endpoint} &> {log}"
+        "{params.served} python -m boldvision fetch rawdata --subject {wildcards.subject:q}"
+        " --out {output.dataset:q} --settings {params.settings:q} --source {resources.source:q} --root {params.root:q}"
+        " --ledger {output.ledger:q} {params.endpoint:q} &> {log:q}"
 
 
 rule run_fmriprep:
@@ -53,9 +53,9 @@ rule run_fmriprep:
             )
         ),
     shell:
-        "python -m boldvision fmriprep --bids {input:q} --participant {params.participant}"
-        " --settings {params.settings:q} --job {resources.job:q} --threads {threads}"
-        " --mem-mb {resources.mem_mb} --out {output} &> {log}"
+        "python -m boldvision fmriprep --bids {input:q} --participant {params.participant:q}"
+        " --settings {params.settings:q} --job {resources.job:q} --threads {threads:q}"
+        " --mem-mb {resources.mem_mb:q} --out {output:q} &> {log:q}"
 
 
 rule prepare_fmriprep_session:
@@ -85,9 +85,11 @@ rule prepare_fmriprep_session:
             "boldvision.signal.prepare_fmriprep",
             "boldvision.signal.session",
             "boldvision.signal.surface",
+            "boldvision.signal.gifti",
+            "boldvision.nifti",
             "boldvision.signal.clean",
         ),
     shell:
         "python -m boldvision prepare_fmriprep --derivatives {input:q}"
-        " --session {params.session} --settings {params.settings:q}"
-        " --out {output.series} --quality {output.quality} &> {log}"
+        " --session {params.session:q} --settings {params.settings:q}"
+        " --out {output.series:q} --quality {output.quality:q} &> {log:q}"

@@ -18,7 +18,7 @@ rule download_generator:
         revision=lambda wildcards: JOBS.fetched_generators[wildcards.folder].revision,
     shell:
         "python -m boldvision generator --repository {params.repository:q}"
-        " --revision {params.revision:q} --out {output:q} &> {log}"
+        " --revision {params.revision:q} --out {output:q} &> {log:q}"
 
 
 rule encode_latents:
@@ -42,6 +42,6 @@ rule encode_latents:
             "boldvision.generators.images",
         ),
     shell:
-        "python -m boldvision gpu --gpus {resources.gpu} --"
-        " python -m boldvision latents --settings {params.settings:q} --images {input.images}"
-        " --out {output} &> {log}"
+        "python -m boldvision gpu --gpus {resources.gpu:q} --"
+        " python -m boldvision latents --settings {params.settings:q} --images {input.images:q}"
+        " --out {output:q} &> {log:q}"

@@ -17,8 +17,8 @@ rule miniature_bucket:
         ),
     shell:
         "python -m boldvision miniature --settings {params.settings:q}"
-        " --bucket {output.bucket} --truth {output.truth}"
-        " --derivatives {output.derivatives} &> {log}"
+        " --bucket {output.bucket:q} --truth {output.truth:q}"
+        " --derivatives {output.derivatives:q} &> {log:q}"
 
 
 rule pretrain_generator:
@@ -37,4 +37,4 @@ rule pretrain_generator:
             else "{}"
         ),
     shell:
-        "python -m boldvision pretrain --settings {params.settings:q} --out {output} &> {log}"
+        "python -m boldvision pretrain --settings {params.settings:q} --out {output:q} &> {log:q}"

@@ -5,5 +5,7 @@ rule plan_paper:
     localrule: True
     conda:
         "../../envs/train.yaml"
+    params:
+        config=config,
     script:
         "../scripts/plan_paper.py"

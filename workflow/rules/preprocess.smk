@@ -10,10 +10,10 @@ rule select_voxels:
         "../../envs/signal.yaml"
     params:
         settings=lambda wildcards: as_json(subject=CONFIG.subjects[wildcards.subject]),
-        code=fingerprint("boldvision.signal.voxels", "boldvision.nsd.roi"),
+        code=fingerprint("boldvision.signal.voxels", "boldvision.nsd.roi", "boldvision.nifti"),
     shell:
-        "python -m boldvision voxels --roi {input.roi} --settings {params.settings:q}"
-        " --out {output} &> {log}"
+        "python -m boldvision voxels --roi {input.roi:q} --settings {params.settings:q}"
+        " --out {output:q} &> {log:q}"
 
 
 rule prepare_session:
@@ -45,9 +45,10 @@ rule prepare_session:
             "boldvision.signal.clean",
             "boldvision.signal.session",
             "boldvision.signal.volumes",
+            "boldvision.nifti",
             "boldvision.nsd.runs",
         ),
     shell:
-        "python -m boldvision prepare --timeseries {input.series} --voxels {input.voxels}"
-        " --subject {wildcards.subject} --session {params.session}"
-        " --settings {params.settings:q} --out {output.series} --quality {output.quality} &> {log}"
+        "python -m boldvision prepare --timeseries {input.series:q} --voxels {input.voxels:q}"
+        " --subject {wildcards.subject:q} --session {params.session:q}"
+        " --settings {params.settings:q} --out {output.series:q} --quality {output.quality:q} &> {log:q}"

@@ -29,7 +29,7 @@ rule reconstruct:
             "boldvision.trials.windows",
         ),
     shell:
-        "python -m boldvision gpu --gpus {resources.gpu} --"
+        "python -m boldvision gpu --gpus {resources.gpu:q} --"
         " python -m boldvision reconstruct --settings {params.settings:q}"
-        " --model {params.folder} --subjects {wildcards.subject} --bold {params.bold}"
-        " --trials {input.trials} --seed {wildcards.seed} --out {output} &> {log}"
+        " --model {params.folder:q} --subjects {wildcards.subject:q} --bold {params.bold:q}"
+        " --trials {input.trials:q} --seed {wildcards.seed:q} --out {output:q} &> {log:q}"

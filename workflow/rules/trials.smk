@@ -24,5 +24,5 @@ rule list_trials:
             "boldvision.seeds",
         ),
     shell:
-        "python -m boldvision trials --expdesign {input.expdesign} --designs {input.designs}"
-        " --subject {wildcards.subject} --settings {params.settings:q} --out {output} &> {log}"
+        "python -m boldvision trials --expdesign {input.expdesign:q} --designs {input.designs:q}"
+        " --subject {wildcards.subject:q} --settings {params.settings:q} --out {output:q} &> {log:q}"

@@ -1,10 +1,10 @@
 """Figure 4: reconstructions from moving windows, below the images that were shown."""
 
-import pandas as pd
-
 from boldvision.report import results, style
+from boldvision.report.curves import origin
 from boldvision.report.figure_4 import cells, choose, figure_4, reconstructed_trials
 from boldvision.report.log import logged
+from boldvision.trials.table import read_trials
 
 
 def main(snakemake):
@@ -13,12 +13,12 @@ def main(snakemake):
     [trials], [stimuli] = snakemake.input.trials, snakemake.input.stimuli
     evaluations = results.read(params.rows)
     rows = cells(params.rows, params.shifts)
-    moments = choose(pd.read_parquet(trials), reconstructed_trials(rows), params.trials)
+    moments = choose(read_trials(trials), reconstructed_trials(rows), params.trials)
     figure = figure_4(
         rows,
         moments,
         stimuli=stimuli,
-        training_window=next(e.window for e in evaluations if e.row == "General"),
+        training_window=origin(evaluations),
         windows=params.windows,
         blur=params.blur_faces,
         note=results.note(evaluations, params.dataset, params.simulated, params.split),

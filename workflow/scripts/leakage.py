@@ -3,7 +3,7 @@
 import pandas as pd
 
 from boldvision.report import results, style
-from boldvision.report.leakage import find_leaks, leakage
+from boldvision.report.leakage import by_split, find_leaks, leakage
 from boldvision.report.log import logged
 
 
@@ -13,7 +13,7 @@ def main(snakemake):
     [trials] = snakemake.input.trials
     evaluations = results.read(params.rows)
     figure = leakage(
-        evaluations,
+        by_split(evaluations, params.rows),
         find_leaks(pd.read_parquet(trials)),
         params.metric,
         params.windows,

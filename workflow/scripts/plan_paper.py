@@ -8,7 +8,7 @@ from boldvision.workflow import Plan
 
 def main(snakemake):
     """Write the plan of the scope `paper` and print it."""
-    announce(write(Plan(load_config(snakemake.config)), "paper"))
+    announce(write(Plan(load_config(snakemake.params.config)), "paper"))
 
 
 if __name__ == "__main__":

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 
 from boldvision import config
 from boldvision.decoders.base import SubjectData
 from boldvision.decoders.dynadiff.model import Dynadiff, count_parameters, is_shared
 from boldvision.decoders.dynadiff.objective import DiffusionObjective
+from boldvision.decoders.model_file import PARAMETERS, RECORD, REMEDY, read_model, write_model
 from boldvision.errors import UserError
+from boldvision.files import reading
 from boldvision.generators.base import Generator, load_generator
 from boldvision.generators.images import to_uint8
 from boldvision.generators.latents import LatentCache
 from boldvision.generators.sampler import initial_noise, sample
 from boldvision.training.loop import make_accelerator, optimize
+from boldvision.training.parameters import load_parameters
 from boldvision.training.record import versions
 from boldvision.trials.windows import load_windows
 
@@ -65,13 +65,10 @@ def train(
     torch.manual_seed(seed)
     model = Dynadiff(voxels, window.n_tr, frozen, run)
     if pretrained and run.pretrained:
-        _check_subjects(pretrained, run.pretrained.subjects)
-        _read_parameters(model, pretrained, is_shared)
+        _start_from(pretrained, model, run.pretrained.subjects)
     objective = DiffusionObjective(windows, latents, frozen, run.training, seed, accelerator.device)
     record = optimize(model, objective, accelerator, run.training, seed, checkpoints)
     if accelerator.is_main_process:
-        trained = {name: value.cpu().contiguous() for name, value in model.trained().items()}
-        save_file(trained, out / "model.safetensors")
         record |= {
             "voxels": voxels,
             "dropped_windows": {name: w.dropped for name, w in windows.items()},
@@ -82,7 +79,7 @@ def train(
             "generator": generator.label,
             **versions(accelerator.device),
         }
-        (out / "training.json").write_text(json.dumps(record, indent=2))
+        write_model(out, model.trained(), record)
 
 
 class DynadiffDecoder:
@@ -127,42 +124,30 @@ def load(
     Raises
     ------
     UserError
-        The file does not hold the parameters, of the sizes, that the settings ask for.
+        The model is damaged, or not of the parameters, of the sizes, that the settings ask for.
     """
-    record = _record(folder)
+    parameters, record = read_model(folder)
     frozen = load_generator(generator).to(device)
-    model = Dynadiff(record["voxels"], record["n_tr"], frozen, run)
-    _read_parameters(model, folder / "model.safetensors")
+    with reading(folder / RECORD, "the record of a Dynadiff model", REMEDY):
+        voxels, n_tr = dict(record["voxels"]), int(record["n_tr"])
+    model = Dynadiff(voxels, n_tr, frozen, run)
+    load_parameters(model.trained(), parameters, folder / PARAMETERS)
     return DynadiffDecoder(model, frozen, run, seed, device)
 
 
-def _record(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "training.json").read_text())
-
-
-def _read_parameters(
-    model: Dynadiff, file: Path, wanted: Callable[[str], bool] = lambda name: True
-) -> None:
-    """Read the trained parameters whose names are `wanted`: all of them, no other, same shapes."""
-    saved = {name: value for name, value in load_file(file).items() if wanted(name)}
-    found = {(name, value.shape) for name, value in saved.items()}
-    expected = {(name, value.shape) for name, value in model.trained().items() if wanted(name)}
-    if other := expected ^ found:
-        raise UserError(
-            f"{file}: expected {len(expected)} parameters as the settings of the run say, found "
-            f"{len(found)}; names or shapes differ, as of {min(name for name, _ in other)}. "
-            "Train the model of this file again."
-        )
-    model.load_state_dict(saved, strict=False)
-
-
-def _check_subjects(pretrained: Path, subjects: Sequence[str]) -> None:
-    found = sorted(_record(pretrained.parent)["voxels"])
-    if found != sorted(subjects):
+def _start_from(pretrained: Path, model: Dynadiff, subjects: Sequence[str]) -> None:
+    """Give `model` what a joint model of `subjects` shares with it."""
+    saved, record = read_model(pretrained.parent)
+    if (found := sorted(record["voxels"])) != sorted(subjects):
         raise UserError(
             f"{pretrained}: expected a joint model of {', '.join(sorted(subjects))}, found one of "
             f"{', '.join(found)}. Train that model, or correct `pretrained.subjects` of the run."
         )
+    own, shared = (
+        {name: value for name, value in parameters.items() if is_shared(name)}
+        for parameters in (model.trained(), saved)
+    )
+    load_parameters(own, shared, pretrained)
 
 
 def _autocast(device: str, precision: str):

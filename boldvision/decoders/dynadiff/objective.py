@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from boldvision import config
+from boldvision.decoders.base import read_finite
 from boldvision.generators.base import Generator
 from boldvision.generators.latents import LatentCache
 from boldvision.generators.timesteps import draw_timesteps
@@ -75,7 +76,7 @@ class DiffusionObjective:
         starts = np.concatenate([[0], self.ends[:-1]])
         for k in np.unique(of).tolist():
             subject, local = self.subjects[k], samples[of == k] - starts[k]
-            bold = torch.from_numpy(self.windows[subject][local])
+            bold = torch.from_numpy(read_finite(self.windows[subject], local, subject))
             groups.append((subject, self._move(bold)))
             rows, cache = self.rows[subject][local], self.latents[subject]
             means.append(torch.from_numpy(cache.mean[rows]).float())

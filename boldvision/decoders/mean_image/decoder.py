@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
 
 from boldvision import config
 from boldvision.decoders.base import SubjectData
+from boldvision.decoders.model_file import PARAMETERS, read_model, write_model
 from boldvision.generators.images import to_tensor, to_uint8
 from boldvision.nsd.images import ImageStack
+from boldvision.training.parameters import load_parameters
+from boldvision.trials.table import read_trials
 
 
 def train(
@@ -30,15 +30,14 @@ def train(
     """Average the training images of all `data`, each counted once per trial."""
     total, count = torch.zeros(3, run.image_px, run.image_px, dtype=torch.float64), 0
     for subject in data:
-        trials = pd.read_parquet(subject.trials)
+        trials = read_trials(subject.trials, run.split)
         ids = trials.loc[trials[f"split_{run.split}"] == "train", "image_id"]
         images = ImageStack(subject.need("images"))
         for image_id, repetitions in ids.value_counts(sort=False).sort_index().items():
             picture = to_tensor(images.read(np.array([image_id])), run.image_px)[0]
             total += repetitions * picture.double()
         count += len(ids)
-    save_file({"mean_image": (total / count).float()}, out / "model.safetensors")
-    (out / "training.json").write_text(json.dumps({"trials": count}, indent=2))
+    write_model(out, {"mean_image": (total / count).float()}, {"trials": count})
 
 
 class MeanImage:
@@ -58,4 +57,7 @@ def load(
     run: config.MeanImageRun, generator: None, folder: Path, seed: int, device: str
 ) -> MeanImage:
     """Read a model that `train` wrote."""
-    return MeanImage(load_file(folder / "model.safetensors")["mean_image"])
+    parameters, _ = read_model(folder)
+    picture = torch.empty(3, run.image_px, run.image_px)
+    load_parameters({"mean_image": picture}, parameters, folder / PARAMETERS)
+    return MeanImage(picture)

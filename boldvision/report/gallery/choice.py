@@ -8,13 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 
 from boldvision.config import TR_S, split_window_name
+from boldvision.hdf5 import open_pictures
 from boldvision.report import results
-from boldvision.report.curves import GENERAL, SPECIALIZED, diagonal
+from boldvision.report.curves import curves
 from boldvision.report.results import Evaluation
 
 RULE = (
@@ -46,7 +46,7 @@ class Decoder:
         """
         parts = []
         for window, (_, path) in enumerate(self.models.values()):
-            with h5py.File(path) as file:
+            with open_pictures(path) as file:
                 trial, image_id = file["trial"][:], file["image_id"][:]
             columns = {"trial": trial, "image_id": image_id, "place": np.arange(len(trial))}
             parts.append(pd.DataFrame({"window": window, **columns}))
@@ -56,14 +56,14 @@ class Decoder:
     def native_px(self) -> int:
         """Side of a reconstruction, pixels."""
         _, path = next(iter(self.models.values()))
-        with h5py.File(path) as file:
+        with open_pictures(path) as file:
             return file["images"].shape[1]
 
 
 def decoders(rows: Sequence[Mapping[str, Any]], subject: str) -> list[Decoder]:
     """The decoders of a subject, in the order of the runs table.
 
-    A row with a model per window shows, in the window of the General model, the General model.
+    Which model a row shows in a window is that of `boldvision.report.curves.curves`.
 
     Parameters
     ----------
@@ -77,13 +77,6 @@ def decoders(rows: Sequence[Mapping[str, Any]], subject: str) -> list[Decoder]:
         if evaluation.subject == subject
     ]
     folders = {id(evaluation): folder for evaluation, folder in pairs}
-    models: dict[str, dict[str, Evaluation]] = {}
-    for evaluation, _ in pairs:
-        tested = dict.fromkeys(evaluation.scores, evaluation)
-        models.setdefault(evaluation.row, {}).update(tested)
-    if SPECIALIZED in models:
-        over_time = [e for e, _ in pairs if e.row in (GENERAL, SPECIALIZED)]
-        models[SPECIALIZED] = diagonal(over_time)
     return [
         Decoder(
             name,
@@ -92,7 +85,7 @@ def decoders(rows: Sequence[Mapping[str, Any]], subject: str) -> list[Decoder]:
                 for window in sorted(found, key=lambda window: split_window_name(window)[1])
             },
         )
-        for name, found in models.items()
+        for name, found in curves([evaluation for evaluation, _ in pairs]).items()
     ]
 
 

@@ -84,9 +84,9 @@ def write(
         shown = decoders(rows, subject)
         files = next(row for row in rows if row["subject"] == subject)
         about = neighbours(pd.read_parquet(files["trials"]))
-        subjects[subject] = {}
+        subjects[subject], folders = {}, _folders(shown)
         for decoder, chosen in zip(shown, choose(shown, images), strict=True):
-            folder = f"pictures/{subject}/{_slug(decoder.name)}"
+            folder = f"pictures/{subject}/{folders[decoder.name]}"
             largest_px = max(largest_px, decoder.native_px)
             px = write_sprites(decoder, chosen, image_px, blur, partial / folder)
             subjects[subject][decoder.name] = {
@@ -206,5 +206,11 @@ def _ids(described: Iterable[Mapping[str, Any]]) -> list[int]:
     return sorted({image for column in columns for image in column} - {-1})
 
 
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+def _folders(shown: Iterable[Decoder]) -> dict[str, str]:
+    """Decoder: the folder of its pictures, numbered where names have the same letters."""
+    folders: dict[str, str] = {}
+    for place, decoder in enumerate(shown, start=1):
+        slug = re.sub(r"[^a-z0-9]+", "-", decoder.name.lower()).strip("-")
+        alone = slug and slug not in folders.values()
+        folders[decoder.name] = slug if alone else f"{slug}--{place}"
+    return folders

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from boldvision.errors import UserError
+from boldvision.hdf5 import open_pictures
 from boldvision.report import faces
 from boldvision.report.gallery.choice import Decoder, places
 
@@ -68,7 +68,7 @@ def write_stimuli(source: str | Path, image_ids: Sequence[int], image_px: int, f
     int
         Side of a picture, pixels.
     """
-    with h5py.File(source) as file:
+    with open_pictures(source) as file:
         rows = pd.Series(np.arange(len(file["image_id"])), index=file["image_id"][:])
         px = min(image_px, file["images"].shape[1])
     if unknown := [image for image in image_ids if image not in rows.index]:
@@ -94,7 +94,7 @@ def resized(images: np.ndarray, px: int) -> np.ndarray:
 def _read(path: str | Path, places: np.ndarray) -> np.ndarray:
     """Rows of a file of pictures, in the order given."""
     unique, back = np.unique(places, return_inverse=True)  # HDF5 wants them sorted
-    with h5py.File(path) as file:
+    with open_pictures(path) as file:
         return file["images"][unique][back]
 
 

@@ -8,14 +8,17 @@ from typing import Any
 
 from boldvision.report import results
 from boldvision.report.known_answer.decoding import (
+    GENERAL,
     check_averaging,
     check_decoding,
     check_leakage,
     check_sessions,
+    of_row,
 )
 from boldvision.report.known_answer.finding import Finding
 from boldvision.report.known_answer.identification import check_identification
 from boldvision.report.known_answer.over_time import check_peak, check_silence
+from boldvision.report.leakage import by_split
 from boldvision.report.results import Evaluation
 
 DYNADIFF = "Dynadiff"
@@ -55,7 +58,7 @@ def findings(
             scored["table_8"], "Dynadiff multi-subject", "joint model decodes"
         ),
         ("figure_9",): lambda: check_sessions(scored["figure_9"], seed),
-        ("leakage",): lambda: check_leakage(scored["leakage"], seed),
+        ("leakage",): lambda: check_leakage(by_split(scored["leakage"], items["leakage"]), seed),
     }
     possible = [check for needed, check in checks.items() if set(needed) <= set(scored)]
     return [finding for check in possible for finding in check()]
@@ -65,10 +68,11 @@ def _pictures(
     evaluations: list[Evaluation], rows: list[Mapping[str, Any]]
 ) -> list[tuple[Evaluation, Path, Path]]:
     """Trained models with their reconstructions and stimuli."""
+    trained = of_row(evaluations, DYNADIFF)
     return [
         (e, Path(row["reconstructions"]) / f"{e.window}.h5", Path(row["stimuli"]))
         for e, row in zip(evaluations, rows, strict=True)
-        if e.row == DYNADIFF
+        if e in trained
     ]
 
 
@@ -77,5 +81,8 @@ def _over_time(
     windows: Mapping[str, Mapping[str, Any]],
     truth: Mapping[str, Mapping[str, float]],
 ) -> list[Finding]:
-    peak_s = truth[results.one_subject(evaluations)]["peak_s"]
-    return [*check_silence(evaluations, windows), *check_peak(evaluations, windows, peak_s)]
+    """The rows of the General model's run: of other decoders no answer is known."""
+    [run] = {e.run for e in of_row(evaluations, GENERAL)}
+    known = [e for e in evaluations if e.run == run]
+    peak_s = truth[results.one_subject(known)]["peak_s"]
+    return [*check_silence(known, windows), *check_peak(known, windows, peak_s)]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from boldvision.errors import UserError
+from boldvision.hdf5 import open_pictures
 from boldvision.metrics.identification import two_way_identification
 from boldvision.report.known_answer.finding import Finding
 from boldvision.report.results import Evaluation
@@ -38,10 +38,10 @@ def pixel_identification(reconstructions: Path, stimuli: Path) -> pd.DataFrame:
     UserError
         A reconstructed image is not among the stimuli.
     """
-    with h5py.File(reconstructions) as file:
+    with open_pictures(reconstructions) as file:
         made, image_ids = file["images"][:], file["image_id"][:]
     unique, pairs = np.unique(image_ids, return_inverse=True)
-    with h5py.File(stimuli) as file:
+    with open_pictures(stimuli) as file:
         place = {int(image_id): i for i, image_id in enumerate(file["image_id"][:])}
         if missing := set(unique.tolist()) - set(place):
             raise UserError(

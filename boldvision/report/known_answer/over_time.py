@@ -84,7 +84,7 @@ def check_peak(
     Parameters
     ----------
     evaluations : list of Evaluation
-        Rows ``General`` and ``Specialized`` of one subject.
+        Of one run and subject; a row is a curve.
     windows : mapping
         ``windows`` of the configuration.
     peak_s : float

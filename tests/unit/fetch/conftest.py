@@ -12,7 +12,7 @@ from fetch_data import BIG, MIB, Relay, pixels, run, shared_ids, write_experimen
 from PIL import Image
 
 from boldvision.miniature.serve import serving
-from boldvision.nsd import keys, s3
+from boldvision.nsd import keys, transport
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def address(folder):
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch):
-    monkeypatch.setattr(s3, "BACKOFF_S", 0.01)
+    monkeypatch.setattr(transport, "BACKOFF_S", 0.001)
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from fetch_data import DESIGN, check_stack, ledger, pixels, run, shared_ids
+from fetch_data import DESIGN, check_stack, fetched, ledger, pixels, run, shared_ids
 from PIL import Image
 
 from boldvision.config import S3
 from boldvision.errors import UserError
-from boldvision.nsd import keys, s3, stimuli
+from boldvision.nsd import fetch, keys, s3, stimuli
 from boldvision.nsd.images import ImageStack
 
 
@@ -21,11 +21,11 @@ def test_images_by_ranges(relay, folder, root, monkeypatch):
     monkeypatch.setattr(stimuli, "GAP", 0)
     run("images", root, relay.address)
     check_stack(root / "images" / "subj01.h5", folder)
-    assert relay.sent < 0.8 * (folder / keys.stimuli()).stat().st_size
-    assert os.listdir(root / "images") == ["subj01.h5"]
+    assert relay.sent < 0.85 * (folder / keys.stimuli()).stat().st_size
+    assert fetched(root / "images") == ["subj01.h5"]
     [key, size, etag, _, _], *shared = ledger(root / "images.tsv")
     numbers_and_ids = list(enumerate(shared_ids(folder), start=1))
-    compared = [keys.shared_image(*numbers_and_ids[i]) for i in (0, 5, 9)]
+    compared = [keys.shared_image(*number_and_id) for number_and_id in numbers_and_ids]
     assert [line[0] for line in shared] == compared
     assert (key, int(size)) == (f"{keys.stimuli()}#subj01", 250 * 192)
     assert etag == hashlib.md5((folder / keys.stimuli()).read_bytes()).hexdigest()
@@ -93,7 +93,14 @@ def test_images_whatever_the_layout(file_options, options, address, folder, root
     put(keys.stimuli(), path.read_bytes())
     run("images", root, address)
     check_stack(root / "images" / "subj01.h5", folder)
-    assert os.listdir(root / "images") == ["subj01.h5"]
+    assert fetched(root / "images") == ["subj01.h5"]
+
+
+def test_images_of_a_subject_who_saw_no_shared_one(address, folder, root, monkeypatch, capfd):
+    monkeypatch.setattr(fetch, "COMPARED", 0)
+    run("images", root, address)
+    check_stack(root / "images" / "subj01.h5", folder)
+    assert "0 of 250 images equal their files" in capfd.readouterr().out
 
 
 def test_images_of_another_shape(address, folder, root):
@@ -114,8 +121,8 @@ def test_a_shared_image_with_other_pixels(address, folder, root, put):
     assert not (root / "images" / "subj01.h5").exists()
 
 
-def test_an_existing_copy_without_shared_images(folder, root, tmp_path, capfd):
-    copy = tmp_path / "copy"
+def test_an_existing_copy_without_shared_images(folder, root, tmp_path_factory, capfd):
+    copy = tmp_path_factory.mktemp("copy")
     for key in (keys.stimuli(), keys.shared_image(10, shared_ids(folder)[9])):
         (copy / key).parent.mkdir(parents=True, exist_ok=True)
         (copy / key).symlink_to(folder / key)

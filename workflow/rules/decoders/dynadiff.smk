@@ -36,6 +36,7 @@ rule dynadiff_train:
         settings=JOBS.run_settings,
         code=fingerprint(
             "boldvision.decoders.dynadiff",
+            "boldvision.decoders.model_file",
             "boldvision.training",
             "boldvision.seeds",
             "boldvision.generators.base",
@@ -44,9 +45,9 @@ rule dynadiff_train:
             "boldvision.generators.timesteps",
         ),
     shell:
-        "python -m boldvision gpu --gpus {resources.gpu} --accelerate"
+        "python -m boldvision gpu --gpus {resources.gpu:q} --accelerate"
         " {params.launch:q} -- -m boldvision train --settings {params.settings:q}"
         " --job {resources.job:q}"
-        " --subjects {params.subjects} --bold {params.bold} --trials {input.trials}"
-        " --latents {input.latents} --seed {wildcards.seed}"
-        " {params.start:q} --out {params.out} &> {log}"
+        " --subjects {params.subjects:q} --bold {params.bold:q} --trials {input.trials:q}"
+        " --latents {input.latents:q} --seed {wildcards.seed:q}"
+        " {params.start:q} --out {params.out:q} &> {log:q}"

@@ -20,8 +20,10 @@ rule mean_image_train:
         out=subpath(output.model, parent=True),
         subjects=JOBS.trained_subjects,
         settings=JOBS.run_settings,
-        code=fingerprint("boldvision.decoders.mean_image"),
+        code=fingerprint(
+            "boldvision.decoders.mean_image", "boldvision.decoders.model_file"
+        ),
     shell:
-        "python -m boldvision train --settings {params.settings:q} --subjects {params.subjects}"
-        " --trials {input.trials} --images {input.images} --seed {wildcards.seed}"
-        " --out {params.out} &> {log}"
+        "python -m boldvision train --settings {params.settings:q} --subjects {params.subjects:q}"
+        " --trials {input.trials:q} --images {input.images:q} --seed {wildcards.seed:q}"
+        " --out {params.out:q} &> {log:q}"

@@ -1,0 +1,188 @@
+"""What a configuration may not say: names that are commands, numbers that are nonsense."""
+
+import re
+
+import pandas as pd
+import pytest
+from whole_config import ROOT, changed, places, renamed, whole_config
+
+from boldvision.config import Config
+from boldvision.config.load import load_config
+from boldvision.errors import UserError
+from boldvision.metrics.measures import MEASURES
+from boldvision.runs_table import read_runs
+from boldvision.workflow import Plan
+
+HOSTILE = ("a$(touch PWNED)", "../../../escaped", "{x}", "-x")
+SHOWN = "a line that is shown"
+YOURS = "a file or folder of the user's choice; quoted wherever it is a word of a command"
+FREE_TEXT = {
+    "costs.gpu": SHOWN,
+    "costs.source": SHOWN,
+    "generators.*.label": SHOWN,
+    "metrics.networks.*.label": SHOWN,
+    "generators.*.folder": YOURS,
+    "metrics.networks.*.weights": "pretrained or random, checked where the network is made",
+    "metrics.weights_folder": YOURS,
+    "preprocessing.*.derivatives": YOURS,
+    "preprocessing.*.job.image": "an image file or the name of an image; travels as JSON",
+    "preprocessing.*.job.licence": YOURS,
+    "preprocessing.*.job.work": YOURS,
+    "raw": YOURS,
+    "runs.*.training.deepspeed": YOURS,
+    "runs_table": YOURS,
+    "s3.serve": YOURS,
+}
+"""Strings that are neither names nor choices; the workflow's tests show that they stay inert."""
+
+FREE_NUMBERS = {
+    ("windows.*.start_s", -5): "windows before the image test for leaks",
+    ("scopes.*.specialized_shifts.*", -5): "so do shifts",
+    ("figures.figure_4.shifts.*", -5): "so do shifts",
+}
+NAMED = ("subjects", "preprocessing", "windows", "test_sets", "generators", "runs", "scopes")
+
+
+@pytest.fixture(scope="module")
+def values():
+    return whole_config()
+
+
+def pattern(path):
+    """The place with names and positions as *."""
+    many = {(name,) for name in NAMED} | {("metrics", "sets"), ("metrics", "networks")}
+    parts = ["*" if isinstance(k, int) or path[:i] in many else k for i, k in enumerate(path)]
+    return ".".join(parts)
+
+
+def refused(values, read=load_config):
+    try:
+        read(values)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def planned(values):
+    return Plan(load_config(values))
+
+
+@pytest.mark.survives(
+    "names",
+    "A name in the configuration is a shell command, a path or an option",
+    "Refused before anything runs; names are a-z, 0-9 and _",
+)
+@pytest.mark.parametrize("hostile", HOSTILE[:2])
+def test_no_key_can_be_hostile(values, hostile):
+    keys = [path for path, value in places(values) if not isinstance(path[-1], int)]
+    names = {path[-1] for path in keys if "*" in pattern(path)[-1]}
+    assert {"subj01", "nsd_prep", "main", "shifts", "tiny", "dynadiff", "demo", "curve"} < names
+    for name in sorted(names):
+        message = refused(renamed(values, name, hostile))
+        assert re.search(r"should match pattern|expected a name|is subj0\d", message), name
+    for path in keys:
+        assert refused(changed(values, (*path[:-1], hostile), 1)), path
+
+
+@pytest.mark.survives(
+    "names",
+    "A string in the configuration is a shell command, a path or an option",
+    "Refused, or, where any text is allowed, quoted",
+)
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_no_string_can_be_hostile_but_the_free_ones(values, hostile):
+    texts = [path for path, value in places(values) if isinstance(value, str)]
+    accepted = {pattern(path) for path in texts if not refused(changed(values, path, hostile))}
+    misread = hostile in ("{x}", "-x")  # a wildcard of Snakemake's, an option
+    assert accepted == {p for p, why in FREE_TEXT.items() if not (misread and why == YOURS)}
+
+
+@pytest.mark.survives(
+    "names",
+    "A cell of the runs table is a shell command or a path",
+    "Refused with the number of its line",
+)
+@pytest.mark.parametrize("hostile", HOSTILE)
+@pytest.mark.parametrize("column", ["item", "run", "sessions", "subjects", "window", "metrics"])
+def test_no_cell_of_the_runs_table_can_be_hostile(values, column, hostile, tmp_path):
+    runs = read_runs(ROOT / "config" / "runs.tsv")
+    runs.loc[0, column] = hostile
+    table = tmp_path / "runs.tsv"
+    runs.to_csv(table, sep="\t", index=False)
+    assert str(table) in refused(values | {"runs_table": str(table)}, planned)
+
+
+def test_rows_of_the_runs_table_are_lines(values, tmp_path):
+    table = tmp_path / "runs.tsv"
+    for row, told in (("", "at least 1 character"), ("a\nb", "match pattern")):
+        runs = pd.read_csv(ROOT / "config" / "runs.tsv", sep="\t", dtype=str)
+        runs.loc[2, "row"] = row
+        runs.to_csv(table, sep="\t", index=False)
+        with pytest.raises(UserError, match=rf"runs\.tsv: line 3 below the header: row .*{told}"):
+            read_runs(table)
+
+
+@pytest.mark.survives(
+    "names",
+    "A number of the configuration is nan, infinite, negative or beyond all measure",
+    "Refused; the key and its bounds are named",
+)
+@pytest.mark.parametrize("nonsense", [float("nan"), float("inf"), -5, 1e30])
+def test_no_number_can_be_nonsense(values, nonsense):
+    numbers = [
+        path for path, value in places(values)
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]  # fmt: skip
+    assert len({pattern(path) for path in numbers}) > 60
+    for path in numbers:
+        if (pattern(path), nonsense) not in FREE_NUMBERS:
+            message = refused(changed(values, path, nonsense))
+            assert ".".join(map(str, path[:2])) in message, path
+
+
+def test_every_number_of_the_schema_is_in_the_configuration(values):
+    """So that the test above leaves none out."""
+    found = {path[-1] for path, _ in places(values)}
+    schema = Config.model_json_schema()
+    for name, section in schema["$defs"].items():
+        assert set(section.get("properties", {})) <= found, name
+
+
+@pytest.mark.survives(
+    "names",
+    "Settings that contradict each other: a window beyond its run, more rest than sessions",
+    "Refused; the two are named",
+)
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        ("windows.main", {"start_s": 3.0, "n_tr": 225}, "windows.main: ends 303 s after"),
+        ("windows.own", {"start_s": 3.0, "n_tr": 1}, "windows.own: the name has a meaning"),
+        (
+            "test_sets.own.windows",
+            ["main+224"],
+            r"window 'main\+224': .*Input should be less than or equal to 300",
+        ),
+        ("scopes.demo.specialized_shifts", [224], r"figure_4: .*'main\+224'"),
+        ("subjects.subj01.rest_sessions", [3, 5], r"\[5\] are beyond `sessions`, 4"),
+        ("subjects.subj01.rest_sessions", [3, 3], "rest_sessions: 3: listed twice"),
+        ("subjects.subj01.voxels", 12 * 14 * 11 + 1, "`voxels`: 1849 are more than `grid` has"),
+        ("subjects.subj02.number", 1, "subjects.subj02: number 1 is subj01 in the bucket"),
+        ("scopes.demo.subjects", ["subj01", "subj01"], "subjects: subj01: listed twice"),
+        ("runs.dynadiff_pretrained.pretrained.subjects", ["subj02", "subj02"], "listed twice"),
+        ("scopes.demo.items", ["table_1", "table_1"], "items: table_1: listed twice"),
+        ("test_sets.own.windows", ["main", "main"], "windows: main: listed twice"),
+        ("metrics.sets.curve", ["ssim", "ssmi"], "metrics.sets.curve.1: Input should be 'ssim'"),
+        ("metrics.sets.curve", [], "metrics.sets.curve: .*at least 1 item"),
+        ("gallery.metrics", ["best"], "gallery.metrics.0: Input should be 'ssim'"),
+        ("time_resolved_test_runs", 48, "48 of the 48 task runs of subj01 leave none"),
+        ("design.shared_images", 1001, "expected shared_images ≤ images_per_subject ≤ images"),
+    ],
+)
+def test_settings_agree(values, place, value, told):
+    assert re.search(told, refused(changed(values, place.split("."), value), planned))
+
+
+def test_metrics_are_those_that_exist():
+    names = Config.model_json_schema()["$defs"]["Comparison"]["properties"]["metric"]["enum"]
+    assert names == list(MEASURES)

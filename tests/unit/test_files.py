@@ -1,0 +1,124 @@
+"""How outputs are written, inputs read, and folders kept to one job."""
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from boldvision import cli, files
+from boldvision.errors import UserError
+from boldvision.files import MACHINE_FAULTS, atomic, machine_fault, only_job, reading
+
+DESTRUCTIVE = ("delete", "remove", "download", "fetch", "damaged", "corrupt")
+
+
+def read(path, error):
+    with reading(path, "a table", "fetch it again"):
+        raise error
+
+
+@pytest.mark.survives(
+    "files",
+    "A file cannot be reached: no permission, a lock, a lost mount, a failing disk, a quota",
+    "One sentence with the file and the cause; it is not called damaged, nothing is to be deleted",
+)
+@pytest.mark.parametrize("number", MACHINE_FAULTS)
+def test_what_cannot_be_reached_is_not_damaged(tmp_path, number):
+    path = tmp_path / "a.nii.gz"
+    with pytest.raises(UserError) as error:
+        read(path, OSError(number, os.strerror(number), str(path)))
+    message = str(error.value)
+    assert str(path) in message
+    assert os.strerror(number) in message
+    assert not any(word in message for word in DESTRUCTIVE)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("no number"), KeyError("x"), RuntimeError(), MemoryError(), OSError("cut")]
+)
+def test_whatever_a_reader_raises_is_one_sentence(tmp_path, error):
+    with pytest.raises(UserError, match=r"b\.tsv: expected a table, found .+; fetch it again"):
+        read(tmp_path / "b.tsv", error)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match="c: expected a table, found no file; fetch it again"):
+        read(tmp_path / "c", FileNotFoundError(errno.ENOENT, "no such file"))
+
+
+def test_its_own_errors_pass():
+    with pytest.raises(UserError, match=r"^mine$"):
+        read("d", UserError("mine"))
+
+
+def test_other_errors_are_not_the_machines():
+    assert machine_fault(OSError("truncated")) is None
+    assert machine_fault(OSError(errno.EINVAL, "invalid")) is None
+
+
+@pytest.mark.survives(
+    "files",
+    "The disk or the quota is full in the middle of an output",
+    "One sentence; the former output is untouched, nothing half-written is left",
+)
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_leaves_the_former_output(tmp_path, monkeypatch, capsys, number):
+    out = tmp_path / "out.json"
+    out.write_text("before")
+
+    def stage(argv):
+        with atomic(out) as part:
+            part.write_text("half")
+            raise OSError(number, os.strerror(number), str(part))
+
+    monkeypatch.setattr(sys.modules[__name__], "main", stage, raising=False)
+    monkeypatch.setitem(cli.STAGES, "full", (__name__, ""))
+    assert cli.main(["full"]) == 1
+    assert os.strerror(number) in capsys.readouterr().err
+    assert out.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.survives(
+    "jobs",
+    "Two jobs at once in one unfinished folder",
+    "The second waits, then is refused with the process that holds the folder",
+)
+def test_one_job_in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "PATIENCE_S", 0.2)
+    folder = tmp_path / "session01.partial"
+    held = pytest.raises(UserError, match=rf"{folder}: .*process {os.getpid()} on")
+    with only_job(folder), held, only_job(folder):
+        pass
+    with only_job(folder):
+        pass
+
+
+def test_a_second_job_goes_on_when_the_first_has_ended(tmp_path):
+    entered, leave = threading.Event(), threading.Event()
+
+    def first():
+        with only_job(tmp_path / "a"):
+            entered.set()
+            leave.wait(5)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    entered.wait(5)
+    threading.Timer(0.2, leave.set).start()
+    with only_job(tmp_path / "a"):
+        assert leave.is_set()
+    thread.join()
+
+
+def test_a_killed_job_holds_nothing(tmp_path):
+    code = (
+        "import os, signal; from boldvision.files import only_job\n"
+        f"with only_job({str(tmp_path / 'a')!r}): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    with only_job(tmp_path / "a"):
+        pass

@@ -1,0 +1,72 @@
+"""A configuration with every key written out, and its places one by one."""
+
+import copy
+from pathlib import Path
+
+import yaml
+
+from boldvision.config.load import load_config
+
+ROOT = Path(__file__).parents[2]
+TEXTS = {
+    "raw": "raw",
+    "s3.endpoint": "http://127.0.0.1:9",
+    "design.expdesign_sha256": "0" * 64,
+    "preprocessing.fmriprep.derivatives": "derivatives",
+    "runs.dynadiff.training.deepspeed": "config/deepspeed_zero2.json",
+}
+NUMBERS = {
+    "gallery.images": 100,
+    "runs.dynadiff_betas.sessions": 2,
+    "runs.dynadiff.training.gradient_clip": 1.0,
+}
+JOB = {"runtime": "docker", "image": "image", "licence": "licence", "work": "work"}
+FETCHED = {
+    "kind": "versatile_diffusion", "folder": "fetched", "repository": "owner/name",
+    "revision": "0123abc", "image_px": 512, "tokens": 257, "width": 768, "label": "",
+}  # fmt: skip
+
+
+def whole_config():
+    """The default with all defaults written out, and with a value in place of every null."""
+    config = load_config(yaml.safe_load((ROOT / "config" / "config.yaml").read_text()))
+    values = config.model_dump(mode="json")
+    values["runs"] = {name: config.run(name).model_dump(mode="json") for name in config.runs}
+    values["generators"]["fetched"] = dict(FETCHED)
+    values["preprocessing"]["fmriprep"]["job"] = JOB | {"threads": 2, "mem_gb": 4}
+    for place, value in (TEXTS | NUMBERS).items():
+        put(values, place.split("."), value)
+    load_config(values)
+    return values
+
+
+def places(values, path=()):
+    """Path and value of everything in it, mappings and lists included."""
+    for key, value in values.items() if isinstance(values, dict) else enumerate(values):
+        yield (*path, key), value
+        if isinstance(value, dict | list):
+            yield from places(value, (*path, key))
+
+
+def changed(values, path, value):
+    """A copy with another value at a place."""
+    values = copy.deepcopy(values)
+    put(values, path, value)
+    return values
+
+
+def put(values, path, value):
+    """Set the value of a place."""
+    *above, last = path
+    for key in above:
+        values = values[key]
+    values[last] = value
+
+
+def renamed(values, name, other):
+    """A copy in which all that is called `name` is called `other`, keys and values."""
+    if isinstance(values, dict):
+        return {renamed(k, name, other): renamed(v, name, other) for k, v in values.items()}
+    if isinstance(values, list):
+        return [renamed(value, name, other) for value in values]
+    return other if values == name else values
