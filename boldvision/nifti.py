@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
@@ -91,7 +91,7 @@ class Nifti:
         with self._open() as stream:
             stream.seek(self._offset)
             for number in range(1, count + 1):
-                if stream.readinto(buffer) != len(buffer):  # type: ignore[attr-defined]
+                if stream.readinto(buffer) != len(buffer):
                     raise EOFError(f"it ends in volume {number} of {count}")
                 yield np.frombuffer(buffer, self.dtype)
             if stream.read(1):
@@ -113,8 +113,8 @@ class Nifti:
         if not np.isfinite(series).all():
             raise ValueError(f"values beyond float32 (slope {self.slope:g}, inter {self.inter:g})")
 
-    def _open(self) -> BinaryIO:
-        return gzip.open(self.path) if self.path.suffix == ".gz" else self.path.open("rb")  # type: ignore[return-value]
+    def _open(self) -> gzip.GzipFile | io.BufferedReader:
+        return gzip.open(self.path) if self.path.suffix == ".gz" else self.path.open("rb")
 
     def _volume_bytes(self) -> int:
         return int(np.prod(self.shape[:3], dtype=object)) * self.dtype.itemsize

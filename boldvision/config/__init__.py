@@ -259,7 +259,9 @@ class Config(Section):
         require([name], self.runs, "runs", "runs")
         settings = dict(self.runs[name])
         base = settings.pop("base", None)
-        return settings if base is None else _merge(self._merged(base, (*seen, name)), settings)
+        return (
+            settings if base is None else _merge(self._merged(str(base), (*seen, name)), settings)
+        )
 
     def window(self, name: str, where: str = "windows") -> Window:
         """The named window; ``main+2`` is ``main`` two TRs later."""

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 T = TypeVar("T")
 
@@ -19,6 +25,16 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_truth_values(cls, values: Any) -> Any:
+        given = values if isinstance(values, dict) else {}
+        for key, field in cls.model_fields.items():
+            if isinstance(given.get(key), bool) and field.annotation is not bool:
+                found = str(given[key]).lower()
+                raise ValueError(f"`{key}`: found {found}, as YAML reads yes, no, on and off")
+        return values
 
 
 def distinct(values: Sequence[T]) -> Sequence[T]:
@@ -45,9 +61,7 @@ WindowName = Annotated[
 ]
 """A name of `windows`, or one shifted by TRs: ``main+2``."""
 
-Word = Annotated[
-    str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=200)
-]  # fmt: skip
+Word = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=200)]
 """A name that others gave: of a folder of the bucket, a version."""
 
 Place = Annotated[

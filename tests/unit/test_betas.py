@@ -132,6 +132,11 @@ def test_refuses_volumes_that_lie_elsewhere(tmp_path):
         betas.read_betas(path, some_voxels())
 
 
+@pytest.mark.survives(
+    "files",
+    "The betas of a session are cut or missing",
+    "The stage stops, names the file and writes nothing",
+)
 @pytest.mark.parametrize("kind", ["nii.gz", "hdf5"])
 def test_refuses_a_damaged_or_missing_file_and_leaves_nothing(tmp_path, kind):
     path = write(tmp_path, random_betas())[kind]

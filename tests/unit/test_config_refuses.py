@@ -157,6 +157,13 @@ def test_every_number_of_the_schema_is_in_the_configuration(values):
     ("place", "value", "told"),
     [
         ("windows.main", {"start_s": 3.0, "n_tr": 225}, "windows.main: ends 303 s after"),
+        ("windows.main.n_tr", True, "windows.main: `n_tr`: found true, as YAML"),
+        (
+            "runs.dynadiff.training.precision",
+            False,
+            "training: .*`precision`: found false, as YAML",
+        ),
+        ("runs.dynadiff.base", ["a"], r"""runs: "\['a'\]" is not in `runs`"""),
         ("windows.own", {"start_s": 3.0, "n_tr": 1}, "windows.own: the name has a meaning"),
         (
             "test_sets.own.windows",

@@ -19,7 +19,7 @@ LEFTOVERS = {
     "WORLD_SIZE": "4",
     "OMPI_COMM_WORLD_SIZE": "4",
     "PMI_RANK": "2",
-    "MASTER_ADDR": "nowhere",
+    "MASTER_PORT": "29500",
     "PET_NNODES": "2",
 }
 

@@ -154,6 +154,11 @@ def test_same_seed_same_files(study):
     assert (study / "out.json").read_bytes() != first[0]
 
 
+@pytest.mark.survives(
+    "results",
+    "A picture of one colour has no correlation with anything",
+    "It is scored as uncorrelated, and the scores count it",
+)
 def test_constant_reconstruction_is_uncorrelated(study):
     with h5py.File(study / "made" / "main.h5", "a") as file:
         file["images"][:1] = 77
@@ -245,6 +250,11 @@ class Counting:
         return {layer: images.reshape(len(images), -1).astype(np.float32) for layer in layers}
 
 
+@pytest.mark.survives(
+    "results",
+    "Kept features are of other pictures, weights or steps than asked for",
+    "They are computed anew: their name is a digest of pixels, weights, sizes and code",
+)
 def test_stimulus_features_are_kept_and_follow_the_pixels(tmp_path):
     images = np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
     stimuli = scoring.Stimuli(images, np.arange(4))
@@ -262,6 +272,11 @@ def test_stimulus_features_are_kept_and_follow_the_pixels(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
+@pytest.mark.survives(
+    "jobs",
+    "Several jobs compute the features of the same stimuli",
+    "Each writes a file of its own and renames it: one whole file is left",
+)
 def test_concurrent_jobs_leave_one_whole_file(tmp_path):
     images = np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
     stimuli = scoring.Stimuli(images, np.arange(4))

@@ -49,6 +49,11 @@ def test_wrong_weights_are_named(text):
         pins.parse(text)
 
 
+@pytest.mark.survives(
+    "networks",
+    "A network's weights have not been fetched",
+    "The error names the file and the stage that fetches it",
+)
 def test_missing_weights_name_the_stage(tmp_path):
     with pytest.raises(UserError, match=r"python -m boldvision weights") as error:
         load("inception_v3", "pretrained", folder=tmp_path)

@@ -207,6 +207,11 @@ def test_what_cannot_be_reached_is_not_damaged(tmp_path, monkeypatch, code):
     assert "again, or replace" not in str(error.value)
 
 
+@pytest.mark.survives(
+    "files",
+    "A run of volumes is missing or no NIfTI file",
+    "The stage stops and names it",
+)
 def test_refuses_a_missing_file_and_one_that_is_not_nifti(tmp_path):
     with pytest.raises(UserError, match="found no file"):
         read_masked(tmp_path / "run.nii.gz", some_voxels())

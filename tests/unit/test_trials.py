@@ -158,6 +158,11 @@ def test_stage_writes_the_table(experiment_files, trials, tmp_path):
     pd.testing.assert_frame_equal(pd.read_parquet(out), trials)
 
 
+@pytest.mark.survives(
+    "results",
+    "The configuration has other rest sessions or another subject than the data",
+    "The design files of the runs contradict it; the stage stops and names the run",
+)
 @pytest.mark.parametrize(
     ("subject", "message"),
     [

@@ -79,6 +79,11 @@ def test_reads_the_samples_of_its_own_run(files, trials, start_row):
     np.testing.assert_array_equal(batch, address(trials.iloc[indices], start_row, 6))
 
 
+@pytest.mark.survives(
+    "results",
+    "A window begins before its run or ends after it",
+    "It is dropped and counted, never padded",
+)
 @pytest.mark.parametrize(
     ("start_row", "kept_onsets"),
     [

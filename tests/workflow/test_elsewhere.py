@@ -1,10 +1,12 @@
 """The workflow runs in any folder, and as a module of another workflow."""
 
 import re
+from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+
+ROOT = Path(__file__).parents[2]
 
 USER = f"""
 configfile: "mine.yaml"

@@ -10,7 +10,9 @@ rule select_voxels:
         "../../envs/signal.yaml"
     params:
         settings=lambda wildcards: as_json(subject=CONFIG.subjects[wildcards.subject]),
-        code=fingerprint("boldvision.signal.voxels", "boldvision.nsd.roi", "boldvision.nifti"),
+        code=fingerprint(
+            "boldvision.signal.voxels", "boldvision.nsd.roi", "boldvision.nifti"
+        ),
     shell:
         "python -m boldvision voxels --roi {input.roi:q} --settings {params.settings:q}"
         " --out {output:q} &> {log:q}"
