@@ -83,7 +83,7 @@ def main(argv: list[str]) -> None:
     """Stage `reconstruct`: one file per test window in folder ``--out``.
 
     Finished windows wait in ``<out>.partial`` until all are there, so a killed job goes on, if the
-    model, the seed and all settings are the same. One job at a time works there.
+    model, the seed and all settings are the same. One job at a time works on ``--out``.
     """
     parser = argparse.ArgumentParser(prog="boldvision reconstruct", description=__doc__)
     add_data_arguments(parser)
@@ -91,7 +91,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args(argv)
     work = arguments.out.with_name(f"{arguments.out.name}.partial")
-    with only_job(work):
+    with only_job(arguments.out):
         _reconstruct_all(arguments, work)
         shutil.rmtree(work)
 

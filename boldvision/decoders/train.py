@@ -93,7 +93,7 @@ def main(argv: list[str]) -> None:
     """Stage `train`: writes folder ``--out``.
 
     A killed job goes on from ``<out>.checkpoint``, if seed, subjects, their data, the model it
-    started from and all settings are the same. One job at a time works there.
+    started from and all settings are the same. One job at a time works on ``--out``.
     """
     parser = argparse.ArgumentParser(prog="boldvision train", description=__doc__)
     add_data_arguments(parser)
@@ -107,7 +107,7 @@ def main(argv: list[str]) -> None:
     work = arguments.out.with_name(f"{arguments.out.name}.checkpoint")
     if not environment.is_main_process():
         return _train(arguments, work)
-    with only_job(work):
+    with only_job(arguments.out):
         _train(arguments, work)
         replace_folder(work / "model", arguments.out)
         shutil.rmtree(work)

@@ -44,7 +44,7 @@ def fetch(repository: str, revision: str, out: Path) -> None:
         published.
     """
     partial = out.with_name(f"{out.name}.partial")
-    with only_job(partial):
+    with only_job(out):
         ledger = ["file\tbytes\tsha256"]
         files = wanted(_listed(repository, revision), repository)
         for file in files:

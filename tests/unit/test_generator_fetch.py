@@ -277,7 +277,6 @@ def test_leftovers_are_not_put_in_place(hub, out):
 
 def test_one_job_at_a_time_fetches(hub, out, monkeypatch):
     monkeypatch.setattr("boldvision.files.PATIENCE_S", 0)
-    partial = out.with_name(f"{out.name}.partial")
-    with only_job(partial), pytest.raises(UserError, match="another job works there"):
+    with only_job(out), pytest.raises(UserError, match="another job works there"):
         fetch(REPOSITORY, REVISION, out)
     assert not hub.downloads

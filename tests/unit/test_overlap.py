@@ -27,9 +27,9 @@ def impatient(monkeypatch):
 )
 def test_a_second_job_is_refused(generator, data, folder, capsys):
     model = folder / "model"
-    with only_job(folder / "model.checkpoint"):
+    with only_job(folder / "model"):
         assert cli.main(train_arguments(generator, data, model)) == 1
-        assert "model.checkpoint: another job works there (process" in capsys.readouterr().err
+        assert "model: another job works there (process" in capsys.readouterr().err
     train(generator, data, model, steps=1)
     settings = {
         "run": run_settings(),
@@ -39,9 +39,9 @@ def test_a_second_job_is_refused(generator, data, folder, capsys):
         "batch_size": 4,
     }
     command = ["reconstruct", *data_arguments(data, settings), "--model", str(model)]
-    with only_job(folder / "made.partial"):
+    with only_job(folder / "made"):
         assert cli.main([*command, "--out", str(folder / "made")]) == 1
-        assert "made.partial: another job works there (process" in capsys.readouterr().err
+        assert "made: another job works there (process" in capsys.readouterr().err
     assert cli.main([*command, "--out", str(folder / "made")]) == 0
 
 
@@ -53,7 +53,7 @@ def test_processes_of_one_training_do_not_lock_each_other_out(generator, data, f
     monkeypatch.setattr(
         "boldvision.decoders.dynadiff.decoder.train", lambda **arguments: calls.append(arguments)
     )
-    with only_job(folder / "shared.checkpoint"):
+    with only_job(folder / "shared"):
         assert cli.main(train_arguments(generator, data, folder / "shared")) == 0
     assert len(calls) == 1
     assert not (folder / "shared").exists()
