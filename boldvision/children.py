@@ -13,6 +13,8 @@ from contextlib import suppress
 PR_SET_PDEATHSIG = 1
 """Of prctl(2): the signal that a process gets when its parent ends."""
 
+_LIBC = ctypes.CDLL(None)
+
 GRACE_S = 20.0
 """From SIGTERM to SIGKILL, s; less than `boldvision.launcher.GRACE_S`."""
 
@@ -34,13 +36,12 @@ def run_program(argv: list[str]) -> int:
         Its exit code, negative after a signal.
     """
     previous = signal.signal(signal.SIGTERM, _leave)
-    libc = ctypes.CDLL(None)
     try:
         child = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
             process_group=0,
-            preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM),
+            preexec_fn=lambda: end_with_parent(signal.SIGTERM),
         )
         try:
             # With a timeout, wait() polls: a signal that another thread receives would not end a
@@ -51,6 +52,11 @@ def run_program(argv: list[str]) -> int:
             raise
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def end_with_parent(number: int) -> None:
+    """Let the kernel send this process a signal when its parent ends, however it ends."""
+    _LIBC.prctl(PR_SET_PDEATHSIG, number)
 
 
 def _leave(number: int, _) -> None:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,8 +33,12 @@ MACHINE_FAULTS = {
 }
 """What machine, disk or account can do to a file that is itself as it should be."""
 
-PATIENCE_S = 10.0
-"""How long a job waits for another that holds the same folder, s."""
+PATIENCE_S = 120.0
+"""How long a job waits for another that holds the same folder, s.
+
+Longer than one that is told to end goes on (`boldvision.launcher.GRACE_S`), and than NFS keeps the
+locks of a machine that failed (90 s): its rerun starts before that.
+"""
 
 
 def machine_fault(error: OSError, path: str | Path | None = None) -> UserError | None:
@@ -57,7 +62,8 @@ def machine_fault(error: OSError, path: str | Path | None = None) -> UserError |
 def reading(path: str | Path, expected: str, remedy: str) -> Iterator[None]:
     """Turn whatever a library raises while it reads `path` into a `UserError`.
 
-    A file that cannot be reached (see `MACHINE_FAULTS`) is not called damaged.
+    A file that cannot be reached (see `MACHINE_FAULTS`) is not called damaged. A missing package or
+    name is never the file's fault, and passes.
 
     Parameters
     ----------
@@ -75,14 +81,26 @@ def reading(path: str | Path, expected: str, remedy: str) -> Iterator[None]:
     """
     try:
         yield
-    except UserError:
+    except (UserError, ImportError, NameError):
         raise
     except FileNotFoundError:
         raise UserError(f"{path}: expected {expected}, found no file; {remedy}") from None
     except Exception as error:
         fault = machine_fault(error, path) if isinstance(error, OSError) else None
-        found = str(error) or type(error).__name__
+        if isinstance(error, MemoryError):
+            remedy = f"give the job more memory or, if the file is damaged, {remedy}"
+        found = in_one_line(error)
         raise fault or UserError(f"{path}: expected {expected}, found {found}; {remedy}") from error
+
+
+def in_one_line(error: Exception) -> str:
+    """What a library's error says of the file that it read."""
+    text = " ".join(str(error).split())
+    if "weights_only" in text:  # torch advises to load the file all the same
+        return "something that is not tensors alone, which was not loaded"
+    if isinstance(error, KeyError | MemoryError):
+        return f"{type(error).__name__} {text}".rstrip()
+    return text or type(error).__name__
 
 
 @contextmanager
@@ -99,13 +117,14 @@ def only_job(folder: str | Path) -> Iterator[None]:
     path = folder.with_name(f".{folder.name}.lock")
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline, told = time.monotonic() + PATIENCE_S, False
         while not _locked(lock):
+            found = f"{folder}: another job works there (process {_holder(lock)})"
             if time.monotonic() > deadline:
-                raise UserError(
-                    f"{folder}: another job works there (process {_holder(lock)}); wait for it, "
-                    "or end it, and run again"
-                )
+                raise UserError(f"{found}; wait for it, or end it, and run again")
+            if not told:
+                print(f"{found}; waiting {PATIENCE_S:g} s for it", file=sys.stderr, flush=True)
+                told = True
             time.sleep(0.1)
         os.truncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()} on {os.uname().nodename}".encode(), 0)

@@ -95,8 +95,22 @@ class Jobs:
         return self._series(wildcards, sessions=None)
 
     def training_series(self, wildcards: Any) -> list[str]:
-        """Clean series of the sessions that a run is trained on."""
-        return self._series(wildcards, self._run(wildcards).sessions)
+        """Clean series of the sessions that a run is trained on.
+
+        Raises
+        ------
+        UserError
+            A subject has fewer.
+        """
+        wanted = self._run(wildcards).sessions
+        for name in self.trained_subjects(wildcards):
+            if wanted and wanted > (known := self.config.subjects[name].sessions):
+                raise UserError(
+                    f"run {wildcards.run!r}: expected at most {known} sessions, all that {name} "
+                    f"has, found {wanted}; lower `few_sessions` of the scope, or `sessions` of the "
+                    "run"
+                )
+        return self._series(wildcards, wanted)
 
     def _series(self, wildcards: Any, sessions: int | None) -> list[str]:
         return [

@@ -54,8 +54,9 @@ def _descends_from(launcher: str) -> bool | None:
         if process == "0":
             return False
         try:
-            with open(f"/proc/{process}/stat") as file:
-                process = file.read().rpartition(")")[2].split()[1]
+            # In bytes: a program's name may be anything, cut in the middle of a letter.
+            with open(f"/proc/{process}/stat", "rb") as file:
+                process = file.read().rpartition(b")")[2].split()[1].decode()
         except (FileNotFoundError, ProcessLookupError):  # it has just ended
             return False
         except OSError:

@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import Field, ValidationError
 
 from boldvision.config import Config
+from boldvision.config.messages import messages
 from boldvision.config.section import Name, Section, Text
 from boldvision.errors import UserError
 from boldvision.files import reading
@@ -78,9 +79,7 @@ def _check_free(where: str, line: Any) -> None:
     try:
         _Free(item=line.item, row=line.row)
     except ValidationError as error:
-        wrong = error.errors()[0]
-        column = str(wrong["loc"][0])
-        raise UserError(f"{where}: {column} {getattr(line, column)!r}: {wrong['msg']}") from None
+        raise UserError(f"{where}: {messages(error)[0]}") from None
 
 
 def evaluations(config: Config, runs: pd.DataFrame, scope: str, item: str) -> list[Evaluation]:

@@ -24,7 +24,8 @@ KINDS = {
 HEAD = """# Reliability
 
 What a machine, a disk, a network or a mistaken setting can do, and what happens then. Written by
-`make docs` from the tests that show it; every row is run by `make test`.
+`make docs` from the tests that show it. `make test` runs them all, but for the row of DeepSpeed,
+which is skipped where that optional package is not installed (`envs/optional.in`).
 """
 
 

@@ -13,6 +13,7 @@ from pydantic import Field, PrivateAttr, TypeAdapter, ValidationError, model_val
 
 from boldvision.config.dataset import S3, Design, Miniature, Subject
 from boldvision.config.figures import Figures
+from boldvision.config.messages import messages
 from boldvision.config.runs import (
     BrainModule,
     DynadiffRun,
@@ -247,11 +248,7 @@ class Config(Section):
         try:
             return TypeAdapter(Run).validate_python(settings)
         except ValidationError as error:
-            wrong = []
-            for line in error.errors():
-                _decoder, *place = line["loc"] or [""]
-                wrong.append(f"{'.'.join(map(str, ['runs', name, *place]))}: {line['msg']}")
-            raise ValueError("\n  ".join(wrong)) from None
+            raise ValueError("\n  ".join(messages(error, "runs", name))) from None
 
     def _merged(self, name: str, seen: tuple[str, ...]) -> dict[str, Any]:
         if name in seen:
@@ -271,7 +268,7 @@ class Config(Section):
         try:
             return Window(start_s=window.start_s + shift * TR_S, n_tr=window.n_tr)
         except ValidationError as error:
-            raise ValueError(f"{where}: window {name!r}: {error.errors()[0]['msg']}") from None
+            raise ValueError(f"{where}: window {name!r}: {messages(error)[0]}") from None
 
 
 def split_run_name(name: str) -> tuple[str, int | None]:

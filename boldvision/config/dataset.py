@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from boldvision.config.section import Distinct, Place, Section, Seed, Word
+from boldvision.config.section import SHA256, Distinct, Place, Section, Seed, Word
 
 Side = Annotated[int, Field(ge=1, le=1000)]
 Session = Annotated[int, Field(ge=1, le=40)]
@@ -52,7 +52,7 @@ class Subject(Section):
         default_factory=list, description="sessions of 14 files whose first and last run are rest"
     )
     grid: tuple[Side, Side, Side] = Field(description="voxels of the func1pt8mm volume, X Y Z")
-    voxels: int = Field(ge=1, description="voxels of nsdgeneral (label > 0)")
+    voxels: int = Field(ge=1, le=1_000_000_000, description="voxels of nsdgeneral (label > 0)")
 
     @model_validator(mode="after")
     def _counts_agree(self) -> Subject:
@@ -67,11 +67,15 @@ class Design(Section):
     """The experiment's size, asserted against nsd_expdesign.mat."""
 
     images: int = Field(73000, ge=1, le=1_000_000, description="rows of the stimulus file")
-    images_per_subject: int = Field(10000, ge=1, description="distinct images of one subject")
-    shared_images: int = Field(1000, ge=1, description="images that every subject sees")
+    images_per_subject: int = Field(
+        10000, ge=1, le=1_000_000, description="distinct images of one subject"
+    )
+    shared_images: int = Field(
+        1000, ge=1, le=1_000_000, description="images that every subject sees"
+    )
     image_px: int = Field(425, ge=1, le=4096, description="side of a stimulus, pixels")
     expdesign_sha256: str | None = Field(
-        None, pattern="^[0-9a-f]{64}$", description="sha256 of nsd_expdesign.mat"
+        None, pattern=SHA256, description="sha256 of nsd_expdesign.mat"
     )
 
     @model_validator(mode="after")

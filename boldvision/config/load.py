@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from boldvision.config import Config
+from boldvision.config.messages import messages
 from boldvision.errors import UserError
 
 
@@ -22,10 +23,5 @@ def load_config(values: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate(dict(values))
     except ValidationError as error:
-        lines = "".join(f"\n  {_located(e['loc'], e['msg'])}" for e in error.errors())
-        raise UserError(f"the configuration is wrong:{lines}") from None
-
-
-def _located(place: tuple[Any, ...], message: str) -> str:
-    message = message.removeprefix("Value error, ")  # pydantic's, of errors raised in config.py
-    return f"{'.'.join(map(str, place))}: {message}" if place else message
+        wrong = "\n  ".join(messages(error))
+        raise UserError(f"the configuration is wrong:\n  {wrong}") from None

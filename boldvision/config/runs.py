@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from boldvision.config.section import Distinct, Name, Place, Section, Text, Word
+from boldvision.config.section import REPOSITORY, Distinct, Name, Place, Section, Text, Word
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Steps = Annotated[int, Field(ge=1, le=100_000_000)]
@@ -23,7 +23,7 @@ class Generator(Section):
     folder: Place = Field(description="folder with `image_unet`, `vae` and `scheduler`")
     repository: str | None = Field(
         None,
-        pattern="^[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        pattern=REPOSITORY,
         description="Hugging Face repository that `folder` is fetched from; null: it is there",
     )
     revision: Word | None = Field(None, description="commit of `repository`")

@@ -45,36 +45,31 @@ def distinct(values: Sequence[T]) -> Sequence[T]:
     return values
 
 
-Name = Annotated[
-    str,
-    Field(pattern="^[a-z][a-z0-9_]*$", max_length=64, json_schema_extra={"format": "name"}),
-]
+NAME = "^[a-z][a-z0-9_]*$"
+WINDOW = "^[a-z][a-z0-9_]*([+-][0-9]{1,3})?$"
+WORD = "^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+PLACE = r"^[^{}\x00-\x1f\x7f-][^{}\x00-\x1f\x7f]*$"
+TEXT = r"^[^\x00-\x1f\x7f]*$"
+REPOSITORY = "^[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*$"
+SHA256 = "^[0-9a-f]{64}$"
+
+Name = Annotated[str, Field(pattern=NAME, max_length=64, json_schema_extra={"format": "name"})]
 """What the configuration names: a part of paths and commands, so only a-z, 0-9 and _."""
 
 WindowName = Annotated[
-    str,
-    Field(
-        pattern="^[a-z][a-z0-9_]*([+-][0-9]{1,3})?$",
-        max_length=64,
-        json_schema_extra={"format": "window"},
-    ),
+    str, Field(pattern=WINDOW, max_length=64, json_schema_extra={"format": "window"})
 ]
 """A name of `windows`, or one shifted by TRs: ``main+2``."""
 
-Word = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=200)]
+Word = Annotated[str, Field(pattern=WORD, max_length=200)]
 """A name that others gave: of a folder of the bucket, a version."""
 
 Place = Annotated[
-    str,
-    Field(
-        pattern=r"^[^{}\x00-\x1f\x7f-][^{}\x00-\x1f\x7f]*$",
-        max_length=LONGEST_TEXT,
-        json_schema_extra={"format": "path"},
-    ),
+    str, Field(pattern=PLACE, max_length=LONGEST_TEXT, json_schema_extra={"format": "path"})
 ]
 """A file or folder; a brace would be a wildcard of Snakemake's, a dash in front an option."""
 
-Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=LONGEST_TEXT)]
+Text = Annotated[str, Field(pattern=TEXT, max_length=LONGEST_TEXT)]
 """One line that is shown."""
 
 Shift = Annotated[int, Field(ge=-225, le=225)]

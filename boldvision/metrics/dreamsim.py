@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from boldvision.errors import UserError
 from boldvision.files import atomic, reading
-from boldvision.metrics import trust
-from boldvision.metrics.pins import Expected, Pin, sha256_of
-from boldvision.metrics.sources import DINO, DREAMSIM
+from boldvision.metrics.pins import sha256_of
+from boldvision.metrics.sources import DINO
 from boldvision.metrics.transfer import download
+from boldvision.metrics.trust import REMEDY
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 NAME = "dreamsim"
-"""Of the network, and of its folder in the folder of weights."""
+"""Of the network."""
 
 BACKBONE = "checkpoints/dino_vitbase16_pretrain.pth"
 
@@ -41,92 +41,33 @@ ARCHIVED = (
 )
 
 
-def expected(pin: Pin, folder: Path) -> Expected:
-    """Digest that the files together must have.
-
-    Raises
-    ------
-    UserError
-        The configuration pins a revision: there is none.
-    """
-    if pin.revision:
-        raise UserError(
-            f"metrics.networks: dreamsim: expected no revision, found {pin.revision}; set "
-            "`weights: pretrained` or `pretrained#sha256=DIGEST`"
-        )
-    path = folder / NAME
-    if pin.sha256:
-        return Expected(path, DREAMSIM, pin.sha256, "the configuration")
-    return Expected(path, DREAMSIM, trust.digest(folder, NAME, DREAMSIM), "trust on first use")
-
-
 def files(cache: Path) -> list[Path]:
     """The files that are read to build the network; the last may be either of `ADAPTERS`."""
     adapter = next((cache / name for name in ADAPTERS if (cache / name).exists()), None)
     return [cache / BACKBONE, *(cache / name for name in ARCHIVED), adapter or cache / ADAPTERS[0]]
 
 
-def locate(pin: Pin, folder: Path) -> tuple[Path, str]:
-    """Find and check the files.
-
-    Returns
-    -------
-    folder : Path
-    sha256 : str
-        Digest of their names and digests.
-
-    Raises
-    ------
-    UserError
-        A file is missing, or they are not what is pinned or was trusted.
-    """
-    wanted = expected(pin, folder)
-    if missing := [str(p.relative_to(wanted.path)) for p in files(wanted.path) if not p.exists()]:
-        raise UserError(
-            f"{wanted.path}: expected the weights of dreamsim, found no {', '.join(missing)}. Run "
-            "the stage `weights` where there is a network (python -m boldvision weights "
-            "--settings …)."
-        )
-    found = _digest(wanted.path)
-    if not wanted.sha256:
-        raise UserError(
-            f"{wanted.path}: expected files that the stage `weights` has fetched or seen, found no "
-            "record of them. Run that stage: it records their digest, which then holds."
-        )
-    if found != wanted.sha256:
-        raise UserError(
-            f"{wanted.path}: expected files with the digest {wanted.sha256} (by {wanted.known}), "
-            f"found {found}. Delete the folder, check `weights` in metrics.networks and run the "
-            "stage `weights` again."
-        )
-    return wanted.path, found
-
-
-def _digest(cache: Path) -> str:
-    with reading(cache, "the weights of dreamsim", "run the stage `weights` again"):
-        lines = [f"{path.relative_to(cache)} {sha256_of(path)}" for path in files(cache)]
+def digest(cache: Path) -> str:
+    """Digest of the names and digests of the files."""
+    lines = [f"{path.relative_to(cache)} {sha256_of(path)}" for path in files(cache)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def fetch(pin: Pin, folder: Path) -> list[Path]:
-    """Put the files into ``folder/dreamsim``, unless they are there, and check them.
+def fetch(url: str, cache: Path) -> list[Path]:
+    """Put the files into `cache`, unless they are there.
 
     Returns
     -------
     list of Path
     """
-    wanted = expected(pin, folder)
-    backbone, *archived = files(wanted.path)
+    backbone, *archived = files(cache)
     if not backbone.exists():
         download(DINO, backbone).replace(backbone)
     if not all(path.exists() for path in archived):
-        archive = download(DREAMSIM, wanted.path / Path(DREAMSIM).name)
-        _extract(archive, wanted.path)
+        archive = download(url, cache / Path(url).name)
+        _extract(archive, cache)
         archive.unlink()
-    if not wanted.sha256:
-        trust.remember(folder, NAME, _digest(wanted.path), DREAMSIM)
-    locate(pin, folder)
-    return files(wanted.path)
+    return files(cache)
 
 
 def _extract(archive: Path, cache: Path) -> None:
@@ -157,8 +98,7 @@ def load(cache: Path, device: str) -> nn.Module:
             f"({error}): pip install 'dreamsim==0.2.1', or name another network for the role "
             "`dreamsim`"
         ) from None
-    remedy = "delete the folder and run the stage `weights` again"
-    with reading(cache, "the weights of dreamsim", remedy), _hub(lambda: _backbone(cache)):
+    with reading(cache, "the weights of dreamsim", REMEDY), _hub(lambda: _backbone(cache)):
         model, _ = package.dreamsim(pretrained=True, device=device, cache_dir=str(cache))
     return model
 

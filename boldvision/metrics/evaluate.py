@@ -76,7 +76,7 @@ def summarize(
         "seed": seed,
         "metrics": {name: _describe(name, settings) for name in metrics},
         "dropped": {window.window: window.dropped for window in windows},
-        "constant": dict(constant),
+        "constant": constant,
         "windows": {
             window.window: {name: _pooled(scores[window.window, name]) for name in metrics}
             for window in windows

@@ -6,6 +6,9 @@ import numpy as np
 
 from boldvision.seeds import numpy_generator
 
+ROUNDING = 1e-30
+"""A variance of fractions that is no larger is rounding."""
+
 
 def bootstrap_interval(
     values: np.ndarray, images: np.ndarray, *, samples: int, seed: int, level: float = 0.95
@@ -43,13 +46,13 @@ def bootstrap_interval(
 def identification_interval(
     won: np.ndarray, tested: np.ndarray, competitors: np.ndarray, *, level: float = 0.95
 ) -> tuple[float, float]:
-    """Interval of mean two-way identification over images, which take part in both roles.
+    """Interval of mean two-way identification over images, which are tested and competitors.
 
-    Wilson's interval with the number of images for which the variance is the jackknife's: an
-    image is left out as tested and as competitor. Its quantile is Student's t, with one degree of
-    freedom less than the number of images that share the losses (or the wins, if these are fewer),
-    ``(sum x)² / sum x²``: near the ceiling few images lose, and theirs is all that is known of
-    the spread.
+    Wilson's interval of a proportion [1]_, for the number of independent images that would have
+    the variance found [2]_. That is the jackknife's: an image is left out in both roles [3]_. Its
+    quantile is Student's t, with one degree of freedom less than the number of images that share
+    the losses (or the wins, if these are fewer), ``(sum x)² / sum x²``: near the ceiling few
+    images lose, and theirs is all that is known of the spread.
 
     Parameters
     ----------
@@ -66,6 +69,12 @@ def identification_interval(
     -------
     low, high : float
         Within 0 and 1.
+
+    References
+    ----------
+    .. [1] Wilson (1927), J. Am. Stat. Assoc. 22:209.
+    .. [2] Korn and Graubard (1998), Survey Methodology 24:193.
+    .. [3] Arvesen (1969), Ann. Math. Stat. 40:2076.
     """
     from scipy.stats import t
 
@@ -76,9 +85,10 @@ def identification_interval(
     won_by = wins.sum(axis=1)
     sharing = min(_effective_number(won_by), _effective_number(possible - won_by))
     z = t.ppf((1 + level) / 2, max(sharing - 1, 1))
-    n = mean * (1 - mean) / variance if variance > 0 else len(trials)
+    binomial = mean * (1 - mean)
+    n = binomial / max(variance, ROUNDING) if binomial and len(trials) > 2 else len(trials)
     centre = (mean + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(mean * (1 - mean) / n + z**2 / (4 * n**2))
+    half = z / (1 + z**2 / n) * np.sqrt(binomial / n + z**2 / (4 * n**2))
     return max(float(centre - half), 0.0), min(float(centre + half), 1.0)
 
 

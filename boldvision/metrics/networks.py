@@ -11,7 +11,7 @@ import torch
 from boldvision.config import Network
 from boldvision.errors import UserError
 from boldvision.files import reading
-from boldvision.metrics import dreamsim, weights
+from boldvision.metrics import dreamsim, trust, weights
 from boldvision.metrics.architectures import NETWORKS, Architecture
 from boldvision.metrics.pins import parse, source_name
 from boldvision.metrics.pixels import unit_range
@@ -74,8 +74,7 @@ class FeatureNetwork:
         if not all(torch.isfinite(values).all() for values in found.values()):
             raise UserError(
                 f"metrics.networks: {self.identity}: expected finite features, found NaN or "
-                "infinity: its weights are damaged. Delete its file, run the stage `weights` again "
-                "and check what it says."
+                f"infinity: its weights are damaged. Find their file and {trust.REMEDY}."
             )
         if "classes" in found:
             found["classes"] = self._labels(found["classes"])
@@ -98,7 +97,7 @@ DREAMSIM = Architecture(
 
 
 def _architecture(name: str) -> Architecture:
-    known = {**NETWORKS, "dreamsim": DREAMSIM}
+    known = {**NETWORKS, dreamsim.NAME: DREAMSIM}
     if name not in known:
         raise UserError(f"metrics.networks: {name!r}: expected one of {', '.join(sorted(known))}")
     return known[name]
@@ -108,21 +107,19 @@ def _model(
     network: Network, architecture: Architecture, protocol: str, folder: Path, device: str
 ) -> tuple[torch.nn.Module, str]:
     """The module, and what identifies its weights."""
-    pin = parse(network.weights)
-    if network.name == dreamsim.NAME:
-        if not pin.pretrained:
+    of_dreamsim = network.name == dreamsim.NAME
+    if not parse(network.weights).pretrained:
+        if of_dreamsim:
             raise UserError(
                 "metrics.networks: dreamsim: expected `weights: pretrained`, found random; name "
                 "another network for the role, such as lpips_alex"
             )
-        cache, digest = dreamsim.locate(pin, folder)
-        return dreamsim.load(cache, device), digest
-    if not pin.pretrained:
         return _random(network.name, architecture), "random"
     path, digest = weights.locate(network, protocol=protocol, folder=folder)
+    if of_dreamsim:
+        return dreamsim.load(path, device), digest
     model = architecture.build()
-    remedy = "delete it and run the stage `weights` again"
-    with reading(path, f"the weights of {network.name}", remedy):
+    with reading(path, f"the weights of {network.name}", trust.REMEDY):
         architecture.load(model, path)
     return model, digest
 

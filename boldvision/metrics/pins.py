@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -129,25 +130,25 @@ def _installed(where: Installed) -> Path | None:
     return path if path.exists() else None
 
 
-def checked(path: Path, wanted: Expected) -> str:
-    """Digest of a file, which must be the expected one where there is one.
+def sha256_of(path: Path) -> str:
+    """Digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def checked(path: Path, wanted: Expected, digest: Callable[[Path], str] = sha256_of) -> str:
+    """Digest of weights, which must be the expected one where there is one.
 
     Raises
     ------
     UserError
         It is another.
     """
-    with reading(path, "a file of weights", "run the stage `weights` again"):
-        found = sha256_of(path)
+    with reading(path, "weights", "run the stage `weights` again"):
+        found = digest(path)
     if not found.startswith(wanted.sha256):
         raise UserError(
-            f"{path}: expected sha256 {wanted.sha256} (by {wanted.known}), found {found}. Delete "
-            "the file, check `weights` in metrics.networks and run the stage `weights` again."
+            f"{wanted.path}: expected sha256 {wanted.sha256} (by {wanted.known}), found {found}. "
+            f"Check `weights` in metrics.networks; if these are right, {trust.REMEDY}."
         )
     return found
-
-
-def sha256_of(path: Path) -> str:
-    """Digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -64,7 +64,7 @@ _PIL_INPUTS = {
     "inception": Resize(224),
     "efficientnet": Resize(224),
     "swav": Resize(224),
-    "segmentation": Resize(512),
+    "segmentation": Resize(512, "bicubic"),
     "dreamsim": Resize(224, "bicubic"),
 }
 

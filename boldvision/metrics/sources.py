@@ -71,16 +71,18 @@ SOURCES: dict[str, Source] = {
         None,
         "a4edee47b1b2662241ceed627430aa22d0647bd0",
     ),
+    "dreamsim": Source(
+        "dreamsim",
+        "https://github.com/ssundaram21/dreamsim/releases/download/v0.2.0-checkpoints"
+        "/dreamsim_ensemble_checkpoint.zip",
+        None,
+    ),
 }
-"""Mask2Former: the main branch has only a pickle; at this commit there are safetensors."""
-
-DREAMSIM = (
-    "https://github.com/ssundaram21/dreamsim/releases/download/v0.2.0-checkpoints"
-    "/dreamsim_ensemble_checkpoint.zip"
-)
+"""Mask2Former: the main branch has only a pickle; at this commit there are safetensors. DreamSim: a
+folder, of the files of an archive and of `DINO`."""
 
 DINO = "https://dl.fbaipublicfiles.com/dino/dino_vitbase16_pretrain/dino_vitbase16_pretrain.pth"
-"""The backbone of DreamSim that its archive lacks."""
+"""The backbone of DreamSim, which its archive lacks."""
 
 INSTALLED: dict[str, Installed] = {
     "alexnet": Installed(

@@ -13,6 +13,9 @@ LEDGER = "trusted.tsv"
 
 HEADER = "file\tsha256\turl"
 
+REMEDY = f"delete it, with its line in {LEDGER} if it has one, and run the stage `weights` again"
+"""For a file that is not what it should be: while its line is there, no other takes its place."""
+
 
 class Trusted(NamedTuple):
     """What was found at the first fetch."""

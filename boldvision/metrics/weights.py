@@ -14,7 +14,7 @@ from boldvision.config import Metrics, Network
 from boldvision.errors import UserError
 from boldvision.files import atomic, only_job
 from boldvision.metrics import dreamsim, trust
-from boldvision.metrics.pins import checked, expected, parse, sha256_of
+from boldvision.metrics.pins import Expected, checked, expected, parse, sha256_of
 from boldvision.metrics.transfer import download
 
 
@@ -22,10 +22,7 @@ def provenance(network: Network, *, protocol: str, folder: str | Path) -> str:
     """Who vouches for the weights of a network, in words; empty for random weights."""
     if not parse(network.weights).pretrained:
         return ""
-    if network.name == dreamsim.NAME:
-        wanted = dreamsim.expected(parse(network.weights), Path(folder))
-    else:
-        wanted = expected(network, protocol=protocol, folder=folder)
+    wanted = expected(network, protocol=protocol, folder=folder)
     return f"sha256 {wanted.sha256} by {wanted.known}"
 
 
@@ -35,27 +32,31 @@ def locate(network: Network, *, protocol: str, folder: str | Path) -> tuple[Path
     Returns
     -------
     path : Path
+        A file; for `dreamsim` a folder.
     sha256 : str
 
     Raises
     ------
     UserError
-        The file is missing, or not the one that is pinned.
+        It is missing, or not what is pinned or was trusted.
     """
     wanted = expected(network, protocol=protocol, folder=folder)
-    if not wanted.path.exists():
+    of_dreamsim = network.name == dreamsim.NAME
+    files = dreamsim.files(wanted.path) if of_dreamsim else [wanted.path]
+    if missing := [str(path) for path in files if not path.exists()]:
         raise UserError(
-            f"{wanted.path}: expected the weights of {network.name}, found no such file. Run the "
-            "stage `weights` where there is a network (python -m boldvision weights --settings …), "
-            "or set `weights: random` (labelled as such)."
+            f"{', '.join(missing)}: expected the weights of {network.name}, found no such file. "
+            "Run the stage `weights` where there is a network (python -m boldvision weights "
+            "--settings …), or name another network, labelled as such."
         )
     if not wanted.sha256:
         raise UserError(
-            f"{wanted.path}: expected a file that the stage `weights` has fetched or seen, found "
-            "no record of it. Run that stage (python -m boldvision weights --settings …): it "
+            f"{wanted.path}: expected weights that the stage `weights` has fetched or seen, found "
+            "no record of them. Run that stage (python -m boldvision weights --settings …): it "
             "records the digest, which then holds."
         )
-    return wanted.path, checked(wanted.path, wanted)
+    digest = dreamsim.digest if of_dreamsim else sha256_of
+    return wanted.path, checked(wanted.path, wanted, digest)
 
 
 def fetch(network: Network, *, protocol: str, folder: Path) -> list[Path]:
@@ -69,27 +70,31 @@ def fetch(network: Network, *, protocol: str, folder: Path) -> list[Path]:
     Raises
     ------
     UserError
-        The download fails, or is not the file that is pinned.
+        The download fails, or is not what is pinned or was trusted.
     """
-    if network.name == dreamsim.NAME:
-        return dreamsim.fetch(parse(network.weights), folder)
     wanted = expected(network, protocol=protocol, folder=folder)
-    if not wanted.url:
-        checked(wanted.path, wanted)
-        return []
-    if wanted.path.exists():
-        found = checked(wanted.path, wanted)
+    if network.name == dreamsim.NAME:
+        files = dreamsim.fetch(wanted.url, wanted.path)
+        found = checked(wanted.path, wanted, dreamsim.digest)
     else:
-        part = download(wanted.url, wanted.path)
-        try:
-            found = checked(part, wanted)
-        except UserError:
-            part.unlink(missing_ok=True)
-            raise
-        part.replace(wanted.path)
+        files = [wanted.path] if wanted.url else []
+        found = _fetch_file(wanted)
     if not wanted.sha256:
         trust.remember(folder, wanted.path.relative_to(folder).as_posix(), found, wanted.url)
-    return [wanted.path]
+    return files
+
+
+def _fetch_file(wanted: Expected) -> str:
+    if wanted.path.exists():
+        return checked(wanted.path, wanted)
+    part = download(wanted.url, wanted.path)
+    try:
+        found = checked(part, wanted)
+    except UserError:
+        part.unlink(missing_ok=True)
+        raise
+    part.replace(wanted.path)
+    return found
 
 
 def fetch_all(networks: Iterable[Network], *, protocol: str, folder: Path, out: Path) -> None:

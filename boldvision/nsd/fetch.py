@@ -9,7 +9,10 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-from contextlib import suppress
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -18,6 +21,7 @@ from pydantic import ValidationError
 
 from boldvision.cli import settings_from
 from boldvision.config import S3, Design, Section, Subject
+from boldvision.config.messages import messages
 from boldvision.errors import UserError
 from boldvision.files import only_job, replace_folder
 from boldvision.nsd import keys
@@ -142,16 +146,31 @@ def main(argv: list[str] | None = None) -> int:
             s3 = S3.model_validate(settings.s3.model_dump() | {"endpoint": args.endpoint})
             settings = settings.model_copy(update={"s3": s3})
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(map(str, line['loc']))}: {line['msg']}" for line in error.errors()
-        )
-        raise UserError(f"--settings: {wrong}") from None
+        raise UserError(f"--settings: {'; '.join(messages(error))}") from None
     place = _place(args)
     if settings.raw is not None:
         require_apart(settings.raw, args.root, place, args.ledger)
-    with only_job(place):
+    with only_job(place), _interruptible():
         write_ledger(args.ledger, PARTS[args.part](settings, args))
     return 0
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let an interrupt end this process at once, as SIGTERM does: what came is kept.
+
+    As an exception it would wait for threads that wait for the network, for minutes.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or handler is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _parser() -> argparse.ArgumentParser:

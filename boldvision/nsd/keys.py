@@ -12,6 +12,9 @@ SPACE = "func1pt8mm"
 RAWDATA = "nsddata_rawdata/"
 """The raw data, a BIDS dataset; the files directly in this folder describe it."""
 
+NAMED = 10
+"""Missing files that a message names."""
+
 
 def expdesign() -> str:
     """MATLAB file with the order of the images of every subject."""
@@ -125,6 +128,13 @@ def require_safe_keys(keys: Iterable[str], where: str) -> None:
                 f"{where}: lists {key!r}, expected a relative path without '.', '..', backslash "
                 "or control characters; have it renamed or removed there"
             )
+
+
+def the_missing(missing: list[str], total: int) -> str:
+    """How many of `total` files are missing, and which; the first `NAMED` of many."""
+    more = f", and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+    names = ", ".join(missing[:NAMED])
+    return f"{len(missing)} of {total} files are missing: {names}{more}"
 
 
 def _run(session: int, file_run: int) -> str:

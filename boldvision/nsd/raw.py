@@ -13,10 +13,7 @@ from boldvision.errors import UserError
 from boldvision.files import reading
 from boldvision.nsd.download import WORKERS, Entry
 from boldvision.nsd.integrity import gzip_fault, sha256
-from boldvision.nsd.keys import require_safe_keys
-
-NAMED = 10
-"""Missing files that a message names."""
+from boldvision.nsd.keys import require_safe_keys, the_missing
 
 OF_A_COPY = "a file of an existing copy of the bucket"
 
@@ -178,13 +175,6 @@ def raw_files(raw: str, wanted: Iterable[str]) -> dict[str, Path]:
             "to null to download"
         )
     return paths
-
-
-def the_missing(missing: list[str], total: int) -> str:
-    """How many of `total` files are missing, and which; the first `NAMED` of many."""
-    more = f", and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
-    names = ", ".join(missing[:NAMED])
-    return f"{len(missing)} of {total} files are missing: {names}{more}"
 
 
 def has_file(path: Path) -> bool:

@@ -11,7 +11,6 @@ from boldvision.config import Subject
 from boldvision.errors import UserError
 from boldvision.nsd import keys
 from boldvision.nsd.download import writing
-from boldvision.nsd.raw import the_missing
 from boldvision.nsd.runs import TASK_RUNS
 
 RUN_FILES = ("bold.nii.gz", "bold.json", "events.tsv")
@@ -45,7 +44,7 @@ def fmriprep_keys(listed: list[str], subject: Subject) -> list[str]:
     missing = sorted(runs - set(listed))
     if missing:
         raise UserError(
-            f"{keys.raw_subject(number)}, task runs: {the_missing(missing, len(runs))}; check "
+            f"{keys.raw_subject(number)}, task runs: {keys.the_missing(missing, len(runs))}; check "
             "`s3` and `raw`, or lower `sessions` of the subject to those that are there"
         )
     anatomy = {key for key in listed if T1W.search(key)}

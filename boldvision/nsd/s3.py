@@ -11,17 +11,15 @@ from typing import Any
 
 from boldvision.config import S3
 from boldvision.errors import UserError
+from boldvision.nsd.faults import Failed, is_busy, status
 from boldvision.nsd.integrity import Checksum, checksums, etag
-from boldvision.nsd.keys import require_safe_keys
+from boldvision.nsd.keys import require_safe_keys, the_missing
 from boldvision.nsd.transport import (
     PROGRESS,
-    Failed,
     Patience,
     anonymous_client,
-    is_busy,
     paced,
     patiently,
-    status,
     timely,
 )
 
@@ -149,8 +147,8 @@ class Bucket:
         missing = [key for key, remote in zip(keys, found, strict=True) if remote is None]
         if missing:
             raise UserError(
-                f"s3://{self.name} at {self.address}: {len(missing)} of {len(keys)} objects are "
-                f"missing, the first is {missing[0]}; check `s3` and `subjects`"
+                f"s3://{self.name} at {self.address}: {the_missing(missing, len(keys))}; check "
+                "`s3` and `subjects`"
             )
         return [remote for remote in found if remote is not None]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -195,7 +196,8 @@ def _fetch_rows(
     for stale in pixels.parent.iterdir():
         if stale != pixels:
             stale.unlink()
-    done = pixels.stat().st_size // image_bytes if pixels.exists() else 0
+    kept = pixels.stat().st_size if pixels.exists() else 0
+    done = max(kept - WORKERS * BLOCK, 0) // image_bytes  # the rest may have holes, see below
     total = len(rows) * image_bytes
     print(
         f"{len(rows)} images of s3://{bucket.name} at {bucket.address}: {readable(total)}, "
@@ -222,6 +224,8 @@ def _fetch_rows(
             for data in pool.map(read, blocks[i : i + WORKERS]):
                 file.write(data)
                 advance(len(data))
+            file.flush()
+            os.fsync(file.fileno())  # a machine that fails leaves holes in the last batch alone
 
 
 def read_plan(rows: list[int], image_bytes: int) -> list[list[int]]:

@@ -16,11 +16,23 @@ from urllib.parse import urlsplit
 
 from boldvision.config import S3
 from boldvision.errors import UserError
+from boldvision.nsd.faults import (
+    BUNDLES,
+    LOOPBACK,
+    Failed,
+    cause,
+    looks_lasting,
+    may_pass,
+    refusal,
+)
 
 Answer = TypeVar("Answer")
 
 ATTEMPTS = 8
 """Attempts in a row that may fail: with the waits between them, two minutes and more."""
+
+FEW = 4
+"""The same where all look like a mistake in the address, and nothing has come from there yet."""
 
 BACKOFF_S = 1.0
 """Wait after the first failed attempt, s; doubles with each further one."""
@@ -33,13 +45,6 @@ STALL_S = 240.0
 
 CHUNK = 1 << 18
 """Largest single read from a connection, bytes."""
-
-BUNDLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
-"""Variables that name a file of certificates to trust; the first that is set counts."""
-
-
-class Failed(Exception):
-    """An answer that is not what was asked for, and is asked for again."""
 
 
 @cache
@@ -82,7 +87,7 @@ def anonymous_client(s3: S3, connections: int = 10) -> Any:
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError
 
-    loopback = urlsplit(s3.endpoint or "").hostname in ("127.0.0.1", "localhost", "::1")
+    loopback = urlsplit(s3.endpoint or "").hostname in LOOPBACK
     config = Config(
         signature_version=UNSIGNED,
         s3={
@@ -136,7 +141,7 @@ class Patience:
     """Attempts at one thing: counts failures in a row and waits between them."""
 
     def __init__(self) -> None:
-        self._failures = 0
+        self._failures, self._promising = 0, False
 
     def progressed(self) -> None:
         """Begin to count anew."""
@@ -154,26 +159,30 @@ class Patience:
         Raises
         ------
         UserError
-            The server refuses, or `ATTEMPTS` in a row have failed.
+            The server refuses, or `ATTEMPTS` (`FEW`) in a row have failed.
         """
         try:
             yield
         except UserError:
             raise
         except Exception as error:
-            if reason := _refusal(error):
+            if reason := refusal(error):
                 raise UserError(f"{place}: {reason}") from None
-            if not _may_pass(error):
+            if not may_pass(error):
                 raise
             self._failures += 1
-            if self._failures >= ATTEMPTS:
+            self._promising |= not looks_lasting(error)
+            attempts = ATTEMPTS if self._promising else FEW
+            if self._failures >= attempts:
+                advice = "run again to resume" if self._promising else "check `s3` and the network"
                 raise UserError(
-                    f"{place}: {ATTEMPTS} attempts failed, the last with: {error}; "
-                    "run again to resume"
+                    f"{place}: {self._failures} attempts failed, the last with: {cause(error)}; "
+                    f"{advice}"
                 ) from None
             wait = BACKOFF_S * 2 ** (self._failures - 1)
             print(
-                f"{place}: {error}; attempt {self._failures + 1} of {ATTEMPTS} in {wait:.0f} s",
+                f"{place}: {cause(error)}; attempt {self._failures + 1} of {attempts} in "
+                f"{wait:.0f} s",
                 file=sys.stderr,
                 flush=True,
             )
@@ -240,44 +249,3 @@ def paced(body, count: int) -> Iterator[bytes]:
         elif waited > STALL_S:
             raise Failed(f"only {brought} bytes in {waited:.0f} s")
         yield piece
-
-
-def status(error) -> int:
-    """HTTP status of an error that the server answered with."""
-    return error.response["ResponseMetadata"]["HTTPStatusCode"]
-
-
-def is_busy(code: int) -> bool:
-    """Whether a status means that it may be another soon; 501 is "not implemented"."""
-    return code in (408, 429) or (code >= 500 and code != 501)
-
-
-def _may_pass(error: Exception) -> bool:
-    from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
-    from botocore.parsers import ResponseParserError
-    from urllib3.exceptions import HTTPError
-
-    line = (HTTPClientError, IncompleteReadError, HTTPError, OSError)
-    answer = (ClientError, ResponseParserError, ValueError, Failed)  # ValueError: of a header
-    return isinstance(error, line + answer)
-
-
-def _refusal(error: Exception) -> str | None:
-    """Why it is no use to ask again; None if it may be."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    if not isinstance(error, ClientError):
-        lasting = isinstance(error, BotoCoreError) and not _may_pass(error)
-        return f"{error}; check `s3`" if lasting else None
-    code = status(error)
-    if is_busy(code):
-        return None
-    headers = error.response["ResponseMetadata"].get("HTTPHeaders", {})
-    if region := headers.get("x-amz-bucket-region") if code < 400 else None:
-        return f"the bucket is in region {region}; set `s3.region: {region}`"
-    return {
-        301: "the bucket is elsewhere; check `s3.region` and `s3.endpoint`",
-        403: "not readable without credentials; check `s3`",
-        404: "missing; check `s3` and `subjects`",
-        412: "changed during the download; run again to fetch the new version",
-    }.get(code, f"refused ({error}); check `s3`")

@@ -9,6 +9,11 @@ from boldvision.report import published
 from boldvision.report.formats import Cell, Header, Section, Sheet
 from boldvision.report.tables import MEAN, OURS, PUBLISHED, TABLES
 
+INTERVAL = (
+    "low and high in the CSV: 95 % over the images of one subject, by bootstrap; for two-way "
+    "identification every image counts as tested and as competitor."
+)
+
 ARROWS = {"higher": "↑", "lower": "↓"}
 
 PLUS_MINUS = (
@@ -108,6 +113,7 @@ def notes(frame: pd.DataFrame) -> list[str]:
         *(f"As published, {o.where}: {o.text}." for o in published.ODDITIES if o.table == number),
         f"Two-way identification: direction {ours['direction'].iloc[0]}, protocol "
         f"{ours['protocol'].iloc[0]}. Ties are {TIES[ours['direction'].iloc[0]]}.",
+        *([INTERVAL] if ours["low"].notna().any() else []),
         f"Bold: best among comparable rows{'' if same else apart}.",
     ]
 

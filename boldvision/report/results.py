@@ -28,7 +28,7 @@ SPLITS = {
 
 
 class Score(NamedTuple):
-    """A pooled metric: fractions, with the bootstrap 95 % interval over images.
+    """A pooled metric: fractions, with the 95 % interval over images.
 
     ``chance`` is what a reconstruction unrelated to its stimulus scores.
     """

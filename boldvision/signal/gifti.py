@@ -45,9 +45,9 @@ def read_arrays(path: Path, values: int) -> Iterator[np.ndarray]:
 def _array(element: Element, values: int) -> np.ndarray:
     encoding, order = element.get("Encoding"), ENDIANS[element.get("Endian", "LittleEndian")]
     dtype = np.dtype(TYPES[element.get("DataType", "")]).newbyteorder(order)
-    shape = [int(element.get(f"Dim{i}", "0")) for i in range(int(element.get("Dimensionality", 1)))]
-    if shape != [values]:
-        raise ValueError(f"an array of {shape} values in place of {values}")
+    dimensions, length = element.get("Dimensionality", "1"), element.get("Dim0", "0")
+    if (int(dimensions), int(length)) != (1, values):
+        raise ValueError(f"an array of {dimensions} dimensions and {length} values")
     text = element.findtext("Data", "")
     if encoding == "ASCII":
         array = np.array(text.split(), dtype)

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from boldvision.errors import UserError
-from boldvision.files import atomic, replace_folder
+from boldvision.files import atomic, in_one_line, replace_folder
 from boldvision.nsd.integrity import sha256
 from boldvision.training.parameters import check_parameters, load_parameters
 
@@ -135,10 +135,9 @@ class Checkpoint:
         except DAMAGE as error:
             aside = path.with_name(f"{path.name}.damaged")
             replace_folder(path, aside)
-            found = (str(error) or type(error).__name__).splitlines()[0]
             print(
-                f"{aside}: a damaged checkpoint ({found}) is set aside; training goes on from the "
-                "one before, or begins anew",
+                f"{aside}: a damaged checkpoint ({in_one_line(error)}) is set aside; training goes "
+                "on from the one before, or begins anew",
                 file=sys.stderr,
             )
             return False

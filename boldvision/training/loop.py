@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import signal
 import sys
@@ -15,15 +14,13 @@ from accelerate import Accelerator
 from tqdm import tqdm
 
 from boldvision import config
+from boldvision.children import end_with_parent
 from boldvision.seeds import derive
 from boldvision.training import environment
 from boldvision.training.checkpoint import Checkpoint, Progress
 from boldvision.training.device import best_device
 from boldvision.training.finite import check_loss, check_state
 from boldvision.training.schedule import learning_rate, micro_batches
-
-PR_SET_PDEATHSIG = 1
-"""Of prctl(2): the signal that a process gets when its parent ends."""
 
 INTERRUPTED = 143
 """Exit status after SIGTERM: the checkpoint is written, the same command goes on from it."""
@@ -176,7 +173,7 @@ def make_accelerator(settings: config.Training) -> Accelerator:
         "kwargs_handlers": [DistributedDataParallelKwargs(find_unused_parameters=True)],
     }
     if processes > 1:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        end_with_parent(signal.SIGKILL)
         if settings.deepspeed is not None:
             options = _deepspeed_options(settings, processes)
     return Accelerator(gradient_accumulation_steps=len(pieces), **options)

@@ -235,7 +235,7 @@ def _open(files: Mapping[int, Path], sessions: np.ndarray) -> dict[int, np.ndarr
     for session in sorted(sessions.tolist()):
         path = files[session]
         expected = f"the clean series of session {session}, float16 or float32"
-        with reading(path, expected, "run `python -m boldvision prepare` for it"):
+        with reading(path, expected, "prepare this session again"):
             series[session] = _map(path)
         first = next(iter(series.values())).shape
         if len(first) != 3 or series[session].shape != first:

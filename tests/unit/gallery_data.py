@@ -14,13 +14,13 @@ VOLUMES = 3 * PER_RUN + 8
 
 
 def trial_table(n_images: int, repetitions: int) -> pd.DataFrame:
-    """Every image once, then every image again; trials 4 s apart, in runs of 12."""
+    """Every image once, then every image again; trials 4 s apart, in 12 runs of 12."""
     trial = np.arange(n_images * repetitions)
     return pd.DataFrame(
         {
             "trial": trial,
-            "session": 1,
-            "task_run": trial // PER_RUN + 1,
+            "session": trial // (12 * PER_RUN) + 1,
+            "task_run": trial // PER_RUN % 12 + 1,
             "onset_row": 3 * (trial % PER_RUN),
             "image_id": trial % n_images + 101,
             "split_standard": "test",

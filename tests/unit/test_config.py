@@ -248,7 +248,7 @@ def test_schema_accepts_the_default(values):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("training", {"stepz": 1}, r"^  runs\.dynadiff_time_resolved\.training\.stepz: Extra"),
+        ("training", {"stepz": 1}, r"^  runs\.dynadiff_time_resolved\.training\.stepz: there is"),
         ("training", {"steps": "many"}, r"^  runs\.dynadiff_time_resolved\.training\.steps: "),
         ("decoder", "ridge", r"^  runs\.dynadiff_time_resolved: .*'ridge'"),
         ("base", "dynadif", r"^  runs: 'dynadif' is not in `runs`"),

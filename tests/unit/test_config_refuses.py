@@ -4,10 +4,14 @@ import re
 
 import pandas as pd
 import pytest
+from pydantic import TypeAdapter
 from whole_config import ROOT, changed, places, renamed, whole_config
 
-from boldvision.config import Config
+from boldvision.config import Config, Run
 from boldvision.config.load import load_config
+from boldvision.config.messages import EXPECTED
+from boldvision.config.section import NAME
+from boldvision.config_docs import LIMITS
 from boldvision.errors import UserError
 from boldvision.metrics.measures import MEASURES
 from boldvision.runs_table import read_runs
@@ -40,6 +44,7 @@ FREE_NUMBERS = {
     ("scopes.*.specialized_shifts.*", -5): "so do shifts",
     ("figures.figure_4.shifts.*", -5): "so do shifts",
 }
+SCHEMAS = [TypeAdapter(model).json_schema() for model in (Config, Run)]
 NAMED = ("subjects", "preprocessing", "windows", "test_sets", "generators", "runs", "scopes")
 
 
@@ -72,14 +77,14 @@ def planned(values):
     "A name in the configuration is a shell command, a path or an option",
     "Refused before anything runs; names are a-z, 0-9 and _",
 )
-@pytest.mark.parametrize("hostile", HOSTILE[:2])
+@pytest.mark.parametrize("hostile", HOSTILE)
 def test_no_key_can_be_hostile(values, hostile):
     keys = [path for path, value in places(values) if not isinstance(path[-1], int)]
     names = {path[-1] for path in keys if "*" in pattern(path)[-1]}
     assert {"subj01", "nsd_prep", "main", "shifts", "tiny", "dynadiff", "demo", "curve"} < names
     for name in sorted(names):
         message = refused(renamed(values, name, hostile))
-        assert re.search(r"should match pattern|expected a name|is subj0\d", message), name
+        assert re.search(r"expected (a|the) name|is subj0\d", message), name
     for path in keys:
         assert refused(changed(values, (*path[:-1], hostile), 1)), path
 
@@ -100,7 +105,7 @@ def test_no_string_can_be_hostile_but_the_free_ones(values, hostile):
 @pytest.mark.survives(
     "names",
     "A cell of the runs table is a shell command or a path",
-    "Refused with the number of its line",
+    "Refused; the table and the cell are named",
 )
 @pytest.mark.parametrize("hostile", HOSTILE)
 @pytest.mark.parametrize("column", ["item", "run", "sessions", "subjects", "window", "metrics"])
@@ -109,23 +114,25 @@ def test_no_cell_of_the_runs_table_can_be_hostile(values, column, hostile, tmp_p
     runs.loc[0, column] = hostile
     table = tmp_path / "runs.tsv"
     runs.to_csv(table, sep="\t", index=False)
-    assert str(table) in refused(values | {"runs_table": str(table)}, planned)
+    told = refused(values | {"runs_table": str(table)}, planned)
+    assert str(table) in told
+    assert repr(hostile) in told
 
 
 def test_rows_of_the_runs_table_are_lines(values, tmp_path):
     table = tmp_path / "runs.tsv"
-    for row, told in (("", "at least 1 character"), ("a\nb", "match pattern")):
+    for row, told in (("", "at least 1 character"), ("a\nb", "one line of text")):
         runs = pd.read_csv(ROOT / "config" / "runs.tsv", sep="\t", dtype=str)
         runs.loc[2, "row"] = row
         runs.to_csv(table, sep="\t", index=False)
-        with pytest.raises(UserError, match=rf"runs\.tsv: line 3 below the header: row .*{told}"):
+        with pytest.raises(UserError, match=rf"runs\.tsv: line 3 below the header: row: .*{told}"):
             read_runs(table)
 
 
 @pytest.mark.survives(
     "names",
     "A number of the configuration is nan, infinite, negative or beyond all measure",
-    "Refused; the key and its bounds are named",
+    "Refused; the key is named, and what it should be",
 )
 @pytest.mark.parametrize("nonsense", [float("nan"), float("inf"), -5, 1e30])
 def test_no_number_can_be_nonsense(values, nonsense):
@@ -140,18 +147,61 @@ def test_no_number_can_be_nonsense(values, nonsense):
             assert ".".join(map(str, path[:2])) in message, path
 
 
-def test_every_number_of_the_schema_is_in_the_configuration(values):
-    """So that the test above leaves none out."""
-    found = {path[-1] for path, _ in places(values)}
-    schema = Config.model_json_schema()
-    for name, section in schema["$defs"].items():
-        assert set(section.get("properties", {})) <= found, name
+def test_every_key_has_a_value_to_change(values):
+    """So that the tests above leave none out."""
+    keys = [(path, value) for path, value in places(values)]
+    filled = {pattern(path) for path, value in keys if value not in (None, [], {})}
+    assert {pattern(path) for path, _ in keys} == filled
+    found = {path[-1] for path, _ in keys}
+    for schema in SCHEMAS:
+        for name, section in schema["$defs"].items():
+            assert set(section.get("properties", {})) <= found, name
+
+
+def test_every_field_has_a_pattern_or_bounds():
+    """A field that is added, whatever its default."""
+    for path, part in (one for schema in SCHEMAS for one in places(schema)):
+        if not isinstance(part, dict):
+            continue
+        if path[-2:-1] == ("properties",):
+            assert set(part) & {"type", "$ref", "anyOf", "oneOf", "const", "enum"}, path
+        if part.get("type") == "string" and "endpoint" not in path:  # which code looks at
+            assert part.keys() & {"enum", "const"} or part["pattern"] in EXPECTED, path
+        if part.get("type") in ("integer", "number"):
+            assert len(part.keys() & LIMITS.keys()) == 2, path
+        if part.get("type") == "object" and path[:2] != ("properties", "runs"):  # read one by one
+            named = part.get("patternProperties", {}).keys() == {NAME}
+            assert named or part["additionalProperties"] is False, path
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        ("windows.Main", {"start_s": 3.0, "n_tr": 6}, "a name of a-z, 0-9 and _, a letter first"),
+        ("raw", "{here}", "raw: expected a path in one line, without { and }, and without a dash"),
+        ("windows.main.ntr", 6, "windows.main.ntr: there is no such key; config/README.md"),
+        ("preprocessing.mine", {}, "preprocessing.mine: the key 'kind' is missing"),
+        (
+            "preprocessing.betas.kind",
+            "x",
+            "betas: 'kind': expected 'nsd_prep', 'betas', 'fmriprep'",
+        ),
+        ("preprocessing.fmriprep.volumes", 0, "preprocessing.fmriprep.volumes: Input should be"),
+        ("runs.mine", {"decoder": "mean_image"}, "runs.mine.split: the key is missing"),
+        ("subjects.subj01", None, "subjects.subj01: expected keys and their values"),
+    ],
+)
+def test_a_fault_is_a_sentence(values, place, value, told):
+    message = refused(changed(values, place.split("."), value))
+    assert told in message
+    assert isinstance(value, dict | None) or f"found {value!r}" in message or "no such" in message
+    assert not re.search(r"\[key\]|pattern|Value error|Extra inputs|tag", message)
 
 
 @pytest.mark.survives(
     "names",
     "Settings that contradict each other: a window beyond its run, more rest than sessions",
-    "Refused; the two are named",
+    "Refused; the setting is named, and what is wrong with it",
 )
 @pytest.mark.parametrize(
     ("place", "value", "told"),

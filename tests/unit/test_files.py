@@ -7,8 +7,9 @@ import sys
 import threading
 
 import pytest
+import torch
 
-from boldvision import cli, files
+from boldvision import cli, files, launcher
 from boldvision.errors import UserError
 from boldvision.files import MACHINE_FAULTS, atomic, machine_fault, only_job, reading
 
@@ -37,11 +38,55 @@ def test_what_cannot_be_reached_is_not_damaged(tmp_path, number):
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("no number"), KeyError("x"), RuntimeError(), MemoryError(), OSError("cut")]
+    "error", [ValueError("no number"), KeyError("x"), RuntimeError(), OSError("cut")]
 )
 def test_whatever_a_reader_raises_is_one_sentence(tmp_path, error):
     with pytest.raises(UserError, match=r"b\.tsv: expected a table, found .+; fetch it again"):
         read(tmp_path / "b.tsv", error)
+
+
+@pytest.mark.survives(
+    "files",
+    "A file of weights is a malicious pickle or a web page",
+    "It is refused in one line, without torch's advice to load it all the same",
+)
+@pytest.mark.parametrize("harmful", [True, False])
+def test_no_advice_to_run_what_a_file_says(tmp_path, harmful):
+    path = tmp_path / "weights.pt"
+    if harmful:
+        torch.save(os.system, path)
+    else:
+        path.write_text("<html>Sign in</html>")
+    refused = pytest.raises(UserError, match="not tensors alone, which was not loaded; fetch")
+    with refused as error, reading(path, "weights", "fetch it again"):
+        torch.load(path, weights_only=True)
+    assert "weights_only" not in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KeyError("voxels"), "found KeyError 'voxels'; fetch it again"),
+        (ValueError("line 1\n  line 2"), "found line 1 line 2; fetch it again"),
+        (MemoryError("8 EiB"), "MemoryError 8 EiB; give the job more memory or, if the file is"),
+    ],
+)
+def test_what_was_found_is_plain(tmp_path, error, said):
+    with pytest.raises(UserError) as raised:
+        read(tmp_path / "b.tsv", error)
+    assert said in str(raised.value)
+
+
+@pytest.mark.survives(
+    "files",
+    "A package is missing, or a name in our own code, while a file is read",
+    "The error is shown as it is; the file is not called damaged",
+)
+@pytest.mark.parametrize("kind", [ModuleNotFoundError, NameError])
+def test_what_is_missing_in_the_code_is_not_the_files_fault(tmp_path, kind):
+    with pytest.raises(kind, match=r"^pyarrow$"):
+        read(tmp_path / "b.tsv", kind("pyarrow"))
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -97,7 +142,13 @@ def test_one_job_in_a_folder(tmp_path, monkeypatch):
         pass
 
 
-def test_a_second_job_goes_on_when_the_first_has_ended(tmp_path):
+@pytest.mark.survives(
+    "jobs",
+    "A job is started again while the killed one still ends, or a failed machine holds its lock",
+    "It says which process it waits for, and goes on when that has ended; it waits two minutes",
+)
+def test_a_second_job_goes_on_when_the_first_has_ended(tmp_path, capfd):
+    assert files.PATIENCE_S > 90 > launcher.GRACE_S  # NFS 4 keeps locks for 90 s
     entered, leave = threading.Event(), threading.Event()
 
     def first():
@@ -112,6 +163,8 @@ def test_a_second_job_goes_on_when_the_first_has_ended(tmp_path):
     with only_job(tmp_path / "a"):
         assert leave.is_set()
     thread.join()
+    said = capfd.readouterr().err
+    assert said.count(f"{tmp_path / 'a'}: another job works there (process {os.getpid()} on") == 1
 
 
 def test_a_killed_job_holds_nothing(tmp_path):

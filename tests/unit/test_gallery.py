@@ -259,3 +259,11 @@ def test_faces_are_blurred_only_if_asked(rows, tmp_path, monkeypatch):
         pixel = sprite(folder, data(folder)["subjects"]["subj01"]["Dynadiff"], 108)[0, 0]
         shown = np.array(colour(21, 0))
         assert pixel.tolist() == (255 - shown if blur else shown).tolist()
+
+
+def test_a_damaged_trial_table_is_named(tmp_path):
+    rows = gallery_rows(tmp_path, n_images=2, subjects=("subj01",))
+    table = Path(rows[0]["trials"])
+    table.write_bytes(table.read_bytes()[:-9])
+    with pytest.raises(UserError, match=rf"{table.name}: expected a table of trials"):
+        write_gallery(rows, tmp_path / "gallery")

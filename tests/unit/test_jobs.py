@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from boldvision.config.load import load_config
+from boldvision.errors import UserError
 from boldvision.jobs import Jobs, as_json, one_of
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +49,19 @@ def test_series_of_one_test_subject(jobs):
     tested = wildcards(**MODEL, subject="subj02")
     assert jobs.bold(tested) == ["results/miniature/bold/nsd_prep/subj02"]
     assert len(jobs.series(tested)) == 4
+
+
+@pytest.mark.survives(
+    "names",
+    "A run is to be trained on more sessions than a subject has",
+    "Refused when it is asked for, before any download; both numbers are named",
+)
+def test_no_more_sessions_than_a_subject_has(jobs):
+    few = MODEL | {"run": "dynadiff-4sessions"}
+    assert len(jobs.training_series(wildcards(**few))) == 4 + 4
+    few["run"] = "dynadiff-5sessions"
+    with pytest.raises(UserError, match="at most 4 sessions, all that subj01 has, found 5"):
+        jobs.training_series(wildcards(**few))
 
 
 def test_a_fetched_generator_is_an_input_as_a_folder(values):

@@ -76,6 +76,23 @@ def test_without_a_launcher_nothing_is_followed(monkeypatch):
     assert not started
 
 
+@pytest.mark.survives(
+    "jobs",
+    "A program between Snakemake and a job has a name that is no text",
+    "The job finds the Snakemake that started it, and runs",
+)
+def test_a_program_may_have_any_name(monkeypatch):
+    """The kernel cuts names after 15 bytes, in the middle of a letter too."""
+    comm, parent = Path("/proc/self/comm"), str(os.getppid())
+    before = comm.read_bytes().strip()
+    monkeypatch.setattr(launcher.os, "getppid", os.getpid)
+    comm.write_bytes("vierzehn Zeichü".encode()[:15])
+    try:
+        assert launcher._descends_from(parent) is True
+    finally:
+        comm.write_bytes(before)
+
+
 def test_a_proc_that_cannot_be_read_ends_nothing(monkeypatch):
     """Too many open files, say: the launcher is not therefore gone."""
     signals, looks = [], iter([None, None, False])

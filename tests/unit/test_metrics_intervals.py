@@ -111,6 +111,14 @@ def test_interval_of_perfect_and_failed_identification_has_a_width(direction):
     assert low == pytest.approx(0.962, abs=0.001)
 
 
+@pytest.mark.parametrize(("n", "seed"), [(10, 5), (40, 0)])
+def test_interval_of_identical_reconstructions_does_not_hang_on_rounding(n, seed):
+    r = np.repeat(np.random.default_rng(seed).normal(size=(n, 1)), n, axis=1)
+    low, high = interval(r)  # whichever images are drawn, half of the comparisons are won
+    assert low <= 0.5 <= high
+    assert high - low < 1e-9
+
+
 def test_standard_error_has_ddof_0():
     assert standard_error(np.array([1.0, 2, 3, 4])) == pytest.approx(np.sqrt(1.25) / 2)
 

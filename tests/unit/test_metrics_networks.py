@@ -10,10 +10,10 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from boldvision.config import Network
 from boldvision.errors import UserError
-from boldvision.metrics import dreamsim, networks
+from boldvision.metrics import dreamsim, networks, weights
 from boldvision.metrics.architectures import NETWORKS
 from boldvision.metrics.networks import FeatureNetwork
-from boldvision.metrics.pins import parse
+from boldvision.metrics.sources import SOURCES, Source
 
 
 @pytest.fixture(autouse=True)
@@ -223,8 +223,13 @@ def dreamsim_files(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(path.name.encode())
     torch.save(torch.nn.Linear(2, 2).state_dict(), folder / dreamsim.BACKBONE)
-    dreamsim.fetch(parse("pretrained"), folder.parent)
+    fetch_dreamsim(folder.parent)
     return folder
+
+
+def fetch_dreamsim(folder):
+    chosen = Network(name="dreamsim", weights="pretrained")
+    return weights.fetch(chosen, protocol="dynadiff", folder=folder)
 
 
 @pytest.fixture
@@ -293,19 +298,19 @@ def test_dreamsim_loads_checked_files_without_a_network(dreamsim_files, package,
     digest = found.identity.split()[1]
     pinned = network("dreamsim", f"pretrained#sha256={digest}", folder=dreamsim_files.parent)
     assert pinned.identity == found.identity
-    with pytest.raises(UserError, match=r"found .*by the configuration|by the configuration"):
+    with pytest.raises(UserError, match="by the configuration"):
         network("dreamsim", f"pretrained#sha256={'0' * 64}", folder=dreamsim_files.parent)
     (dreamsim_files / "dino_vitb16_pretrain.pth").write_bytes(b"another")
     with pytest.raises(UserError, match=r"by trust on first use\), found"):
         network("dreamsim", "pretrained", folder=dreamsim_files.parent)
     (dreamsim_files / dreamsim.BACKBONE).unlink()
-    with pytest.raises(UserError, match=f"found no {dreamsim.BACKBONE}"):
+    with pytest.raises(UserError, match=f"{dreamsim.BACKBONE}: expected .* found no such file"):
         network("dreamsim", "pretrained", folder=dreamsim_files.parent)
 
 
 def test_an_empty_folder_is_no_dreamsim(tmp_path, package):
     (tmp_path / "dreamsim").mkdir()
-    with pytest.raises(UserError, match=r"found no checkpoints.*clip_vitb16.*ensemble_lora"):
+    with pytest.raises(UserError, match=r"checkpoints.*clip_vitb16.*ensemble_lora.*no such file"):
         network("dreamsim", "pretrained", folder=tmp_path)
     assert package == []
 
@@ -316,19 +321,19 @@ def test_dreamsim_is_fetched_as_an_archive_and_a_backbone(dreamsim_files, tmp_pa
     with zipfile.ZipFile(archive, "w") as file:
         for name in [*dreamsim.ARCHIVED, adapter, "../evil"]:
             file.writestr(name, Path(name).name)
-    monkeypatch.setattr(dreamsim, "DREAMSIM", archive.as_uri())
+    monkeypatch.setitem(SOURCES, "dreamsim", Source("dreamsim", archive.as_uri(), None))
     monkeypatch.setattr(dreamsim, "DINO", (dreamsim_files / dreamsim.BACKBONE).as_uri())
     folder = tmp_path / "fetched"
-    found = dreamsim.fetch(parse("pretrained"), folder)
+    found = fetch_dreamsim(folder)
     assert sorted(found) == sorted(
         path for path in folder.rglob("*") if path.parent != folder and path.is_file()
     )
     names = [path.name for path in dreamsim.files(dreamsim_files)[1:]]
     assert [path.read_text() for path in found[1:]] == names
-    assert found == dreamsim.fetch(parse("pretrained"), folder)
+    assert found == fetch_dreamsim(folder)
     archive.write_bytes(b"<html>")
     with pytest.raises(UserError, match="expected the archive of DreamSim"):
-        dreamsim.fetch(parse("pretrained"), tmp_path / "again")
+        fetch_dreamsim(tmp_path / "again")
 
 
 @pytest.mark.survives(

@@ -189,11 +189,6 @@ def test_absurd_headers(tmp_path, fields, message):
         read_masked(path, some_voxels())
 
 
-@pytest.mark.survives(
-    "places",
-    "A file cannot be reached: no permission, a disk or network file system that fails",
-    "The stage stops and says so; the file is not called damaged and nobody is told to replace it",
-)
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE])
 def test_what_cannot_be_reached_is_not_damaged(tmp_path, monkeypatch, code):
     path = write_run(tmp_path / "run.nii.gz", random_volumes())

@@ -191,6 +191,7 @@ def test_other_encodings(tmp_path, encoding):
         ("external", "encoding ExternalFileBinary"),
         ("entities", "limit on input amplification"),
         ("html", r"<html>"),
+        ("dimensions", "an array of 9+ dimensions"),
     ],
 )
 def test_foreign_surface_files(tmp_path, change, found):
@@ -207,6 +208,8 @@ def test_foreign_surface_files(tmp_path, change, found):
         (tmp_path / "secret").write_bytes(bytes(4 * VERTICES // 2))
         text = text.replace("GZipBase64Binary", "ExternalFileBinary")
         text = text.replace('ExternalFileName=""', 'ExternalFileName="secret"')
+    if change == "dimensions":
+        text = text.replace('Dimensionality="1"', f'Dimensionality="{"9" * 18}"')
     if change == "entities":
         lines = ['<!ENTITY a "aaaaaaaaaaaaaaaaaaaa">']
         pairs = zip("abcdefg", "bcdefgh", strict=True)

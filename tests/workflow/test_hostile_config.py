@@ -91,7 +91,7 @@ def test_hostile_names_stop_the_workflow(snakemake, tmp_path, section, name):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
     told = snakemake("--dry-run", "--configfile", "mine.yaml", place=tmp_path, fails=True)
     assert "WorkflowError" in told
-    assert f"{section}.{name}.[key]: String should match pattern" in told
+    assert f"{section}.{name}: expected a name of a-z, 0-9 and _, a letter first, found" in told
     assert not (tmp_path / "PWNED").exists()
 
 

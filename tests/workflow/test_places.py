@@ -9,11 +9,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.survives(
-    "places",
-    "`ln -s ~/nsd resources/mini2` with `raw: ~/nsd` and `dataset: mini2`",
-    "Snakemake stops while it reads the configuration; no file of the copy is touched",
-)
 def test_nothing_runs_on_a_copy_behind_a_link(tmp_path):
     kept = tmp_path / "nsd/nsddata_timeseries/ppdata/subj01/func1pt8mm/design/kept.tsv"
     kept.parent.mkdir(parents=True)
@@ -28,3 +23,13 @@ def test_nothing_runs_on_a_copy_behind_a_link(tmp_path):
     assert done.returncode != 0
     assert "where jobs write and remove files" in done.stderr
     assert kept.exists()
+
+
+@pytest.mark.survives(
+    "places",
+    "A node of the cluster does not see the folder of `raw`",
+    "Jobs that do not read it run there: only Snakemake itself looks through copy and outputs",
+)
+def test_jobs_do_not_look_through_the_copy(snakemake):
+    job = ("--allowed-rules", "download_experiment", "--target-jobs", "download_experiment:")
+    snakemake("--mode", "subprocess", "-n", "--cores", "1", "--config", "raw=gone", *job)

@@ -63,7 +63,10 @@ rule prepare_betas_session:
             preprocessing=CONFIG.preprocessing[wildcards.preprocessing]
         ),
         code=fingerprint(
-            "boldvision.signal.betas", "boldvision.signal.volumes", "boldvision.nifti"
+            "boldvision.signal.betas",
+            "boldvision.signal.session",
+            "boldvision.signal.volumes",
+            "boldvision.nifti",
         ),
     shell:
         "python -m boldvision betas --betas {input.betas:q} --voxels {input.voxels:q}"

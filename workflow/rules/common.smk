@@ -11,7 +11,8 @@ from snakemake.exceptions import WorkflowError
 try:
     CONFIG = load_config(config)
     PLAN = Plan(CONFIG)
-    check_places(CONFIG)
+    if workflow.is_main_process:  # not again in every job: it walks through all outputs
+        check_places(CONFIG)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

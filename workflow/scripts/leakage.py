@@ -1,10 +1,9 @@
 """What leakage adds: both time-resolved splits, and their difference."""
 
-import pandas as pd
-
 from boldvision.report import results, style
-from boldvision.report.leakage import by_split, find_leaks, leakage
+from boldvision.report.leakage import SPLITS, by_split, find_leaks, leakage
 from boldvision.report.log import logged
+from boldvision.trials.table import read_trials
 
 
 def main(snakemake):
@@ -14,7 +13,7 @@ def main(snakemake):
     evaluations = results.read(params.rows)
     figure = leakage(
         by_split(evaluations, params.rows),
-        find_leaks(pd.read_parquet(trials)),
+        find_leaks(read_trials(trials, *SPLITS)),
         params.metric,
         params.windows,
         samples=params.samples,

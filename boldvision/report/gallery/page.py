@@ -18,6 +18,7 @@ from boldvision.report import faces, published, results
 from boldvision.report.gallery.choice import RULE, Decoder, choose, decoders, neighbours, places
 from boldvision.report.gallery.pictures import write_sprites, write_stimuli
 from boldvision.report.times import STIMULUS_S, times
+from boldvision.trials.table import read_trials
 
 TEMPLATE = Path(__file__).with_name("page.html")
 
@@ -83,7 +84,7 @@ def write(
     for subject in dict.fromkeys(e.subject for e in evaluations):
         shown = decoders(rows, subject)
         files = next(row for row in rows if row["subject"] == subject)
-        about = neighbours(pd.read_parquet(files["trials"]))
+        about = neighbours(read_trials(files["trials"]))
         subjects[subject], folders = {}, _folders(shown)
         for decoder, chosen in zip(shown, choose(shown, images), strict=True):
             folder = f"pictures/{subject}/{folders[decoder.name]}"

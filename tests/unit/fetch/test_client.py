@@ -11,7 +11,7 @@ from boldvision.config import S3
 from boldvision.config.load import load_config
 from boldvision.errors import UserError
 from boldvision.miniature.serve import serving
-from boldvision.nsd import fetch, keys, transport
+from boldvision.nsd import faults, fetch, keys, transport
 from boldvision.nsd.s3 import Bucket
 
 ROOT = Path(__file__).parents[3]
@@ -65,9 +65,9 @@ def test_proxies_and_certificates_are_taken_from_the_environment(tmp_path, monke
     assert proxy.requests[0]["path"] == "http://nsd.example/nsd/name"
     proxy.listener.close()
     (tmp_path / "bundle.pem").touch()
-    for name in transport.BUNDLES:
+    for name in faults.BUNDLES:
         monkeypatch.delenv(name, raising=False)
-    for name in transport.BUNDLES:
+    for name in faults.BUNDLES:
         with monkeypatch.context() as patch:
             patch.setenv(name, str(tmp_path / "bundle.pem"))
             client = transport.anonymous_client(S3())

@@ -49,7 +49,7 @@ def test_two_fetches_of_one_session(address, folder, tmp_path, monkeypatch):
 
 @pytest.mark.survives(
     "jobs",
-    "A job is to fetch what another still works on after ten seconds",
+    "A job is to fetch what another still works on after two minutes",
     "It is refused before anything moves; the message names the folder and the other process",
 )
 @pytest.mark.parametrize("part", PARTS)

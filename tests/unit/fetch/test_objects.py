@@ -176,10 +176,11 @@ def test_a_truncated_gzip(address, put, tmp_path):
 @pytest.mark.survives(
     "patience",
     "Objects are missing in the bucket",
-    "They are counted before anything is fetched",
+    "They are counted, and the first ten named, before anything is fetched",
 )
 def test_missing_objects_are_counted_before_anything_moves(address, tmp_path):
-    with pytest.raises(UserError, match=r"12 of 27 objects are missing, .*session02_run01"):
+    missing = r"12 of 27 files are missing: .*session02_run10.tsv, and 2 more"
+    with pytest.raises(UserError, match=missing):
         run("subject", tmp_path, address, subject=SUBJECT | {"sessions": 2})
     with pytest.raises(UserError, match="missing"):
         run("session", tmp_path, address, s3={"bucket": "no-such-bucket"})

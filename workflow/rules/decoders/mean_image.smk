@@ -21,7 +21,9 @@ rule mean_image_train:
         subjects=JOBS.trained_subjects,
         settings=JOBS.run_settings,
         code=fingerprint(
-            "boldvision.decoders.mean_image", "boldvision.decoders.model_file"
+            "boldvision.decoders.mean_image",
+            "boldvision.decoders.model_file",
+            "boldvision.generators.images",
         ),
     shell:
         "python -m boldvision train --settings {params.settings:q} --subjects {params.subjects:q}"
