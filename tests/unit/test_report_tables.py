@@ -236,6 +236,13 @@ def test_oddities_stand_below_their_table(number, tmp_path):
     assert said.count("As published, ") == len(expected)
 
 
+@pytest.mark.parametrize(("number", "has_intervals"), [(1, False), (6, True)])
+def test_intervals_are_explained_where_a_table_has_them(number, has_intervals, tmp_path):
+    frame = paper_table(tmp_path, number)
+    assert frame["low"].notna().any() == has_intervals
+    assert (layout.INTERVAL in layout.notes(frame)) == has_intervals
+
+
 def test_direction_of_a_metric_is_the_evaluations():
     lower = {name for name, measure in MEASURES.items() if measure.better == "lower"}
     assert lower == {"efficientnet", "swav", "dreamsim"}
