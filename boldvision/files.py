@@ -153,15 +153,21 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; rename it to `path` on success.
 
     The temporary name keeps the suffix, since writers choose their format by it; a rerun after a
-    kill overwrites it. On an exception it is removed and `path` is untouched.
+    kill begins it anew. On an exception it is removed and `path` is untouched. Whatever the writer
+    does, the file has the mode of a new one: readable by others if the umask says so.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.stem}.part{path.suffix}")
+    part.unlink(missing_ok=True)
+    part.touch()
+    mode = part.stat().st_mode
+    part.unlink()
     try:
         yield part
         with part.open("rb") as written:
             os.fsync(written.fileno())
+        part.chmod(mode)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

@@ -6,7 +6,9 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 import torch
 
 from boldvision import cli, files, launcher
@@ -175,3 +177,19 @@ def test_a_killed_job_holds_nothing(tmp_path):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     with only_job(tmp_path / "a"):
         pass
+
+
+@pytest.mark.survives(
+    "places",
+    "A library writes its files for one account alone (safetensors does)",
+    "Outputs have the mode that the umask says: colleagues can read a model",
+)
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_outputs_are_as_readable_as_the_umask_says(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        with atomic(tmp_path / "model.safetensors") as part:
+            save_file({"weight": np.zeros(3)}, part)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model.safetensors").stat().st_mode & 0o777 == mode

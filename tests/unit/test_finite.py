@@ -66,7 +66,7 @@ def broken_at(call, monkeypatch, change):
     "results",
     "Training diverges: the loss is NaN",
     "It stops at the next line of the log, checkpoint or end, names the step, the last finite loss "
-    "and what to change; model and checkpoint stay as they were",
+    "and what to change; it has overwritten neither the model nor a checkpoint",
 )
 def test_a_training_that_diverges_is_no_result(refused, monkeypatch):
     rise = [1e-2, 1e-2]
