@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from reprlib import repr as shortened
+from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from boldvision.config.section import NAME, PLACE, REPOSITORY, SHA256, TEXT, WINDOW, WORD
 
@@ -52,7 +53,7 @@ def _line(place: list[str], told: str) -> str:
     return f"{'.'.join(place)}: {told}" if place else told
 
 
-def _told(fault: ErrorDetails) -> str:
+def _told(fault: Mapping[str, Any]) -> str:
     kind, found, about = fault["type"], fault["input"], fault.get("ctx", {})
     if kind == "value_error":
         return str(about["error"])

@@ -135,12 +135,12 @@ def of_split(row: dict) -> dict:
 def both_splits(folder: Path) -> tuple[list[dict], pd.DataFrame]:
     """Rows of `leakage` and the subject's trials.
 
-    Test trials 0 … 39 show images 0 … 19 twice; 0 … 14 are also shown in training. As published,
+    Test trials 0 … 39 show images 1 … 20 twice; 1 … 15 are also shown in training. As published,
     images that leak score 0.2 more, and the others 0.05 more.
     """
-    images = np.repeat(np.arange(20), 2)
+    images = np.repeat(np.arange(1, 21), 2)
     rows = []
-    gains = {"as published": np.where(images < 15, 0.2, 0.05), "leakage-free": 0.0}
+    gains = {"as published": np.where(images <= 15, 0.2, 0.05), "leakage-free": 0.0}
     for split, gain in gains.items():
         score = np.random.default_rng(0).uniform(0.4, 0.7, len(images)) + gain
         for curve, trained, tested in (
@@ -150,12 +150,16 @@ def both_splits(folder: Path) -> tuple[list[dict], pd.DataFrame]:
             values = {window: {"alexnet_2": score} for window in tested}
             row = f"{curve}, {split}"
             rows.append(of_split(model(folder, row, values, window=trained, image_ids=images)))
-    train = np.concatenate([np.arange(15), np.arange(100, 130)])
+    train = np.concatenate([np.arange(1, 16), np.arange(100, 130)])
     image_id = np.concatenate([images, train])
     published = np.repeat(["test", "train"], [len(images), len(train)])
-    leaks = (published == "train") & (image_id < 15)
+    leaks = (published == "train") & (image_id <= 15)
     return rows, pd.DataFrame(
         {
+            "trial": np.arange(len(image_id)),
+            "session": 1,
+            "task_run": 1,
+            "onset_row": 0,
             "image_id": image_id,
             "split_time_resolved": published,
             "split_time_resolved_leakage_free": np.where(leaks, "excluded", published),

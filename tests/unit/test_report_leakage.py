@@ -19,12 +19,12 @@ def difference(rows, images):
 def test_leaks_are_test_images_of_excluded_trials(tmp_path):
     _, trials = both_splits(tmp_path)
     leaks = leakage.find_leaks(trials)
-    assert leaks.test == set(range(20))
-    assert leaks.leaking == set(range(15))
+    assert leaks.test == set(range(1, 21))
+    assert leaks.leaking == set(range(1, 16))
     assert (leaks.excluded, leaks.published, leaks.leakage_free) == (15, 45, 30)
     assert leaks.groups == {
-        "leaking": frozenset(range(15)),
-        "not leaking": frozenset(range(15, 20)),
+        "leaking": frozenset(range(1, 16)),
+        "not leaking": frozenset(range(16, 21)),
     }
 
 
@@ -38,13 +38,13 @@ def test_the_explanation_counts(tmp_path):
 
 def test_where_every_image_leaks_nothing_is_claimed(tmp_path):
     _, trials = both_splits(tmp_path)
-    leaks = leakage.find_leaks(trials[(trials["image_id"] < 15) | (trials["image_id"] >= 100)])
+    leaks = leakage.find_leaks(trials[(trials["image_id"] <= 15) | (trials["image_id"] >= 100)])
     assert set(leaks.groups) == {"leaking"}
     assert "cannot be told apart" in leakage.explanation(leaks)
 
 
 @pytest.mark.parametrize(
-    ("images", "expected", "n"), [(range(15), 0.2, 30), (range(15, 20), 0.05, 10)]
+    ("images", "expected", "n"), [(range(1, 16), 0.2, 30), (range(16, 21), 0.05, 10)]
 )
 def test_the_difference_is_of_the_chosen_images(images, expected, n, tmp_path):
     score = difference(both_splits(tmp_path)[0], images)

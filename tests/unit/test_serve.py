@@ -46,7 +46,7 @@ def test_serves_the_prefixes_to_anyone_and_stops(folder):
         remotes = bucket.heads(["nsddata/a.txt", "other/c.txt"])
         content = [b"".join(bucket.stream(remote)) for remote in remotes]
         assert content == [b"nsddata/a.txt", b"other/c.txt"]
-        with pytest.raises(UserError, match="1 of 1 objects are missing"):
+        with pytest.raises(UserError, match="1 of 1 files are missing"):
             bucket.heads(["nsddata_stimuli/b.txt"])
     assert not answers(address)
 
