@@ -69,6 +69,19 @@ def main(argv: list[str] | None = None) -> int:
         return _failed(argv[0], fault)
     except UserError as error:
         return _failed(argv[0], error)
+    except ValueError as error:
+        return _failed(argv[0], _settings_fault(error))
+
+
+def _settings_fault(error: ValueError) -> UserError:
+    """What is wrong with the settings of a stage; any other error is raised."""
+    from pydantic import ValidationError
+
+    from boldvision.config.messages import messages
+
+    if not isinstance(error, ValidationError):
+        raise error
+    return UserError(f"--settings: {'; '.join(messages(error))}")
 
 
 def _failed(stage: str, error: UserError) -> int:

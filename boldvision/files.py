@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import shutil
 import sys
 import time
@@ -169,8 +170,28 @@ def atomic(path: str | Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         part.chmod(mode)
         part.replace(path)
+    except UserError:
+        raise
+    except Exception as error:
+        if fault := _unwritable(part, path, error):
+            raise fault from error
+        raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def _unwritable(part: Path, path: Path, error: Exception) -> UserError | None:
+    """Whether no more can be written: NumPy, torch and others fail then without an error number."""
+    try:
+        if number := re.search(r"\(os error (\d+)\)", str(error)):  # safetensors removes the file
+            raise OSError(int(number[1]), "")
+        with part.open("ab") as file:
+            file.write(bytes(1 << 20))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as fault:
+        return machine_fault(fault, path)
+    return None
 
 
 def replace_folder(source: str | Path, target: str | Path) -> None:

@@ -231,7 +231,8 @@ def _open(path: Path) -> int:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         with contextlib.suppress(FileExistsError), _whatever_umask():
-            return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+            # Sticky: systemd cleans /tmp by age, held locks too, but for sticky files.
+            return os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o1666)
         file = os.open(path, flags)
     except FileNotFoundError:
         raise

@@ -200,7 +200,7 @@ def evaluate(args: argparse.Namespace) -> None:
         windows, scores, settings=settings, metrics=metrics, constant=constant, seed=args.seed
     )
     with atomic(args.out) as part:
-        per_image(windows, scores).to_parquet(part, index=False)
+        per_image(windows, scores).to_parquet(part, index=False, write_page_checksum=True)
     with atomic(args.summary) as part:
         part.write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")
 

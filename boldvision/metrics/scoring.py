@@ -20,6 +20,7 @@ from boldvision.metrics.inputs import Reconstructions
 from boldvision.metrics.intervals import bootstrap_interval, identification_interval
 from boldvision.metrics.measures import MEASURES, UNDEFINED, Measure, compare
 from boldvision.metrics.protocols import PROTOCOLS, Resize, resize
+from boldvision.nsd.integrity import sha256
 from boldvision.seeds import numpy_generator
 
 BLOCK = 128
@@ -162,8 +163,9 @@ def cached_features(
 ) -> dict[str, np.ndarray]:
     """Features of the stimuli, computed unless an earlier job with the same input kept them.
 
-    The file name holds a digest of the network's weights, the resizes, the pixels and the code. Two
-    jobs may compute the same file: each renames its own copy, whole.
+    A file's name holds a digest of the network's weights, the resizes, the pixels and the code, and
+    ends in its own sha256: one that is not as it was written is computed anew. Two jobs may compute
+    the same file: each renames its own copy, whole.
 
     Returns
     -------
@@ -175,23 +177,28 @@ def cached_features(
     digest.update(stimuli.image_id.astype(np.int64).tobytes())
     digest.update(np.ascontiguousarray(stimuli.images).data)
     stem = f"{re.sub(r'[^a-z0-9]+', '-', identity.split()[0].lower())}-{digest.hexdigest()[:24]}"
-    paths = {layer: folder / f"{stem}-{layer}.npy" for layer in layers}
-    missing = [layer for layer, path in paths.items() if not path.exists()]
+    paths = {layer: _kept(folder, f"{stem}-{layer}") for layer in layers}
+    missing = [layer for layer, path in paths.items() if path is None]
     if missing:
         blocks = [
             extract(resize(stimuli.images[first : first + BLOCK], steps), missing)
             for first in range(0, len(stimuli.images), BLOCK)
         ]
         for layer in missing:
-            own = paths[layer].with_name(f"{stem}-{layer}-{uuid.uuid4().hex}.npy")
+            own = folder / f"{stem}-{layer}-{uuid.uuid4().hex}.npy"
             with atomic(own) as part:
                 np.save(part, np.concatenate([block[layer] for block in blocks]))
-            own.replace(paths[layer])
-    found = {}
-    for layer, path in paths.items():
+            paths[layer] = own.replace(folder / f"{stem}-{layer}.{sha256(own)}.npy")
+    return {layer: np.load(path, mmap_mode="r") for layer, path in paths.items() if path}
+
+
+def _kept(folder: Path, stem: str) -> Path | None:
+    """The kept file of some features, if it is as it was written."""
+    for path in sorted(folder.glob(f"{stem}.{'?' * 64}.npy")):
         with reading(path, "features of stimuli", "delete it and run again"):
-            found[layer] = np.load(path, mmap_mode="r")
-    return found
+            if sha256(path) == path.name.split(".")[-2]:
+                return path
+    return None
 
 
 def _score_window(

@@ -17,11 +17,9 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import numpy as np
-from pydantic import ValidationError
 
 from boldvision.cli import settings_from
 from boldvision.config import S3, Design, Section, Subject
-from boldvision.config.messages import messages
 from boldvision.errors import UserError
 from boldvision.files import only_job, replace_folder
 from boldvision.nsd import keys
@@ -139,14 +137,11 @@ PARTS = {
 def main(argv: list[str] | None = None) -> int:
     """Fetch one part and write its ledger."""
     args = _parser().parse_args(argv)
-    try:
-        given = settings_from(args.settings) | settings_from(args.source)
-        settings = Settings.model_validate(given)
-        if args.endpoint:
-            s3 = S3.model_validate(settings.s3.model_dump() | {"endpoint": args.endpoint})
-            settings = settings.model_copy(update={"s3": s3})
-    except ValidationError as error:
-        raise UserError(f"--settings: {'; '.join(messages(error))}") from None
+    given = settings_from(args.settings) | settings_from(args.source)
+    settings = Settings.model_validate(given)
+    if args.endpoint:
+        s3 = S3.model_validate(settings.s3.model_dump() | {"endpoint": args.endpoint})
+        settings = settings.model_copy(update={"s3": s3})
     place = _place(args)
     if settings.raw is not None:
         require_apart(settings.raw, args.root, place, args.ledger)

@@ -40,6 +40,9 @@ BACKOFF_S = 1.0
 PROGRESS = 1 << 18
 """Bytes that an attempt must bring to count as progress, and at least every `STALL_S`."""
 
+SILENCE_S = 60.0
+"""Longest wait for the next bytes of an answer, s."""
+
 STALL_S = 240.0
 """Longest wait for a whole answer without a body, or for `PROGRESS` bytes of one, s."""
 
@@ -97,7 +100,7 @@ def anonymous_client(s3: S3, connections: int = 10) -> Any:
         ignore_configured_endpoint_urls=True,
         proxies={} if loopback else None,
         connect_timeout=10,
-        read_timeout=60,
+        read_timeout=SILENCE_S,
         max_pool_connections=connections,
         retries={"mode": "standard", "total_max_attempts": 1},
         response_checksum_validation="when_required",

@@ -1,4 +1,4 @@
-"""What a script prints goes to the log of its rule."""
+"""What a script prints goes to the log of its rule; it ends with its workflow, as stages do."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TextIO
 
 from boldvision.errors import UserError
 from boldvision.files import machine_fault
+from boldvision.launcher import end_with_launcher
 
 
 @contextmanager
@@ -20,6 +21,7 @@ def logged(path: str | Path) -> Iterator[None]:
     What `boldvision.cli.main` says in one line is one line here too, on the terminal as in the
     log, and the script ends with status 1.
     """
+    end_with_launcher()
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as log, redirect_stdout(log), redirect_stderr(log):
         try:

@@ -75,7 +75,7 @@ def check_state(
 def _diverged(what: str, step: int, losses: Sequence[Mapping[str, float]]) -> UserError:
     last = "no finite loss was logged before"
     if losses:
-        last = f"the last finite one, at step {losses[-1]['step']}, was {losses[-1]['loss']:.4g}"
+        last = f"the last finite loss, at step {losses[-1]['step']}, was {losses[-1]['loss']:.4g}"
     return UserError(
         f"training: {what} is not finite after {step} steps; {last}. Nothing was saved since. "
         f"{REMEDY}; a checkpoint that is left is gone on from only with the same settings."

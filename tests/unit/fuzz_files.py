@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 import scipy.io
 import torch
+from PIL import Image
 
 from boldvision import cli, config
 from boldvision.decoders.mean_image import decoder as mean_image
-from boldvision.decoders.model_file import write_model
+from boldvision.decoders.model_file import read_record, write_model
 from boldvision.generators.latents import LatentCache
 from boldvision.hdf5 import write_text
 from boldvision.metrics.inputs import read_reconstructions
@@ -111,6 +112,17 @@ def read_stimuli(path: Path) -> np.ndarray:
 def write_stack(path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (9, 4, 4, 3), np.uint8)
     write_images(path, np.arange(3, 12), iter([pixels]), {})
+
+
+def write_picture(path: Path) -> None:
+    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(path)
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """A shared image, which must equal the one of the stimulus file."""
+    out, pixels = path.with_name("compared.h5"), np.arange(48, dtype=np.uint8)
+    write_images(out, np.array([5]), [pixels.reshape(1, 4, 4, 3)], {5: path})
+    return ImageStack(out)[5]
 
 
 def write_reconstructions(path: Path) -> None:
@@ -220,12 +232,14 @@ KINDS = [
     Kind("design.tsv", write_run_design, read_run_design, False),
     Kind("stimuli.hdf5", write_stimuli, read_stimuli, False),
     Kind("images.h5", write_stack, lambda path: ImageStack(path).read(range(3, 12)), False),
+    Kind("shared.png", write_picture, read_picture, True),
     Kind("latents.h5", write_latents, read_latents, True),
     Kind("reconstructions.h5", write_reconstructions, reconstructions, False),
     Kind("voxels.npz", lambda path: some_voxels().save(path), read_voxels, True),
     Kind("session01.npy", write_session, read_session, False),
     Kind("trials.parquet", write_trials, lambda path: table.read_trials(path, "standard"), False),
     Kind("model.safetensors", write_parameters, read_model, True),
+    Kind("training.json", write_parameters, lambda path: read_record(path.parent), False),
     Kind("scores.parquet", *SCORES, False),
     Kind("scores.json", *SUMMARY, False),
     Kind("sidecar.json", write_sidecar, read_sidecar, False),

@@ -33,6 +33,33 @@ def test_settings_that_are_none(tmp_path, monkeypatch, capsys, settings, message
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.survives(
+    "names",
+    "A stage is called by hand with settings that are out of bounds or misspelt",
+    "The stage stops with one line that names each key and what was found",
+)
+def test_settings_out_of_bounds(capsys):
+    settings = json.dumps({"subject": {"number": 9, "sessions": 1, "grid": [1, 1, 1], "voxel": 1}})
+    files = ["--roi", "roi.nii.gz", "--out", "voxels.npz"]
+    assert cli.main(["voxels", *files, "--settings", settings]) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "boldvision voxels: --settings: number: " in told
+    assert "found 9" in told
+    assert "voxel: there is no such key" in told
+
+
+def test_other_errors_keep_their_traceback(monkeypatch):
+    monkeypatch.setitem(cli.STAGES, "wrong", (__name__, ""))
+    with pytest.raises(ValueError, match="invalid literal"):
+        cli.main(["wrong"])
+
+
+def main(argv):
+    """Stage `wrong`."""
+    int("x")
+
+
 def test_settings_as_text_or_file(tmp_path):
     settings = {"a": [1, {"b": None}]}
     (tmp_path / "s.json").write_text(json.dumps(settings))

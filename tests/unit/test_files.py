@@ -6,10 +6,12 @@ import subprocess
 import sys
 import threading
 
+import h5py
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 import torch
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
 
 from boldvision import cli, files, launcher
 from boldvision.errors import UserError
@@ -127,6 +129,47 @@ def test_a_full_disk_leaves_the_former_output(tmp_path, monkeypatch, capsys, num
     assert os.strerror(number) in capsys.readouterr().err
     assert out.read_text() == "before"
     assert list(tmp_path.iterdir()) == [out]
+
+
+def write_safetensors(part):
+    """It writes to a file of its own, beside the link to a full disk, and removes it."""
+    part.unlink()
+    raise SafetensorError("Error while serializing: I/O error: No space left (os error 28)")
+
+
+def write_hdf5(part):
+    with h5py.File(part, "w") as file:
+        file["a"] = np.zeros(10**6)
+
+
+WRITERS = {
+    "NumPy": lambda part: np.zeros(10**6).tofile(part),
+    "torch": lambda part: torch.save(torch.zeros(10**6), part),
+    "safetensors": write_safetensors,
+    "h5py": write_hdf5,
+    "Python": lambda part: part.write_text("a" * 10**6),
+}
+
+
+@pytest.mark.survives(
+    "files",
+    "A library does not pass on that the disk is full (NumPy, torch, safetensors, HDF5)",
+    "The same sentence as ever: it is found by another write; other errors stay what they are",
+)
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_a_library_that_meets_a_full_disk(tmp_path, write):
+    out = tmp_path / "out"
+
+    def on_a_full_disk(write):
+        with atomic(out) as part:
+            part.symlink_to("/dev/full")
+            write(part)
+
+    with pytest.raises(UserError, match=rf"{out}: No space left"):
+        on_a_full_disk(write)
+    with pytest.raises(ZeroDivisionError), atomic(out) as part:
+        part.write_text(str(1 / 0))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.survives(

@@ -76,7 +76,7 @@ def test_a_training_that_diverges_is_no_result(refused, monkeypatch):
     settings = {"steps": 40, "checkpoint_every": 1000}
     said = refused(**settings, log_every=2)
     assert "the loss is not finite after" in said
-    assert "the last finite one, at step 2, was" in said
+    assert "the last finite loss, at step 2, was" in said
     assert "Lower `training.learning_rate`" in said
     said = refused(**settings, log_every=1000)
     assert "after 40 steps; no finite loss was logged before" in said

@@ -22,6 +22,13 @@ subprocess.run(["bash", "-c", sys.argv[1] + "; true"])
 """
 """Announces itself as Snakemake does, and waits for a shell that waits for a stage."""
 
+SCRIPT = """
+import time
+from boldvision.report.log import logged
+with logged({log!r}):
+    time.sleep(60)
+"""
+
 
 def start(command):
     """A workflow in a process of its own, which runs a shell command."""
@@ -65,6 +72,25 @@ def test_a_stage_and_its_child_end_with_the_workflow(tmp_path, killed):
         assert len(running) == 2
         (workflow if killed == "workflow" else shell).kill()
         assert all_end(list(running.values()), timeout_s=10)
+
+
+@pytest.mark.survives(
+    "jobs",
+    "Snakemake is killed with SIGKILL while it draws a figure or writes a table",
+    "The script ends within seconds, as stages do",
+)
+def test_a_script_ends_with_the_workflow(tmp_path):
+    script, log = tmp_path / "script.py", tmp_path / "log"
+    script.write_text(SCRIPT.format(log=str(log)))
+    with start(f"PYTHONPATH=. '{sys.executable}' '{script}'") as workflow:
+        deadline = time.monotonic() + 30
+        while not log.exists():
+            assert time.monotonic() < deadline, "the script never ran"
+            time.sleep(0.02)
+        running = psutil.Process(workflow.pid).children(recursive=True)
+        assert len(running) == 2
+        workflow.kill()
+        assert all_end(running, timeout_s=10)
 
 
 def test_without_a_launcher_nothing_is_followed(monkeypatch):

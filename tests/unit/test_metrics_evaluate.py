@@ -273,6 +273,31 @@ def test_stimulus_features_are_kept_and_follow_the_pixels(tmp_path):
 
 
 @pytest.mark.survives(
+    "files",
+    "Kept features of stimuli are cut, have flipped bits, or are of another kind",
+    "Their sha256 is not the one in their name: they are computed anew",
+)
+@pytest.mark.parametrize("damage", ["one bit", "cut", "empty", "a page"])
+def test_kept_features_that_are_damaged_are_computed_anew(tmp_path, damage):
+    images = np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
+    stimuli, extract = scoring.Stimuli(images, np.arange(4)), Counting()
+    scoring.cached_features(stimuli, (), extract, ["2"], "net random", tmp_path)
+    (kept,) = tmp_path.iterdir()
+    content = kept.read_bytes()
+    changes = {
+        "one bit": content[:-1] + bytes([content[-1] ^ 1]),
+        "cut": content[:-1],
+        "empty": b"",
+        "a page": b"<html>Sign in</html>",
+    }
+    kept.write_bytes(changes[damage])
+    found = scoring.cached_features(stimuli, (), extract, ["2"], "net random", tmp_path)
+    np.testing.assert_array_equal(found["2"], images.reshape(4, -1))
+    assert extract.calls == 2
+    assert kept.read_bytes() == content
+
+
+@pytest.mark.survives(
     "jobs",
     "Several jobs compute the features of the same stimuli",
     "Each writes a file of its own and renames it: one whole file is left",

@@ -159,7 +159,7 @@ def fake(tensor, mode):
     "Every network's read-out is run on simulated CUDA tensors, where this is an error",
 )
 @pytest.mark.parametrize("name", NETWORKS)
-def test_networks_stay_on_their_card(name):
+def test_networks_stay_on_their_card(name, offline):
     architecture, mode = NETWORKS[name], FakeTensorMode()
     with torch.device("meta"):
         model = architecture.build().eval().requires_grad_(False)

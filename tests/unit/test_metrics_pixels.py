@@ -59,10 +59,11 @@ def test_pixcorr_is_pearson_over_pixels_and_colours(pair):
     assert np.isnan(pixcorr(stimuli=pair[0], reconstructions=grey)).all()
 
 
-def test_resize_default_of_pil_is_bicubic(pair):
+@pytest.mark.parametrize(("role", "px"), [("pixels", 425), ("segmentation", 512)])
+def test_resize_default_of_pil_is_bicubic(pair, role, px):
     image = Image.fromarray(pair[0][0])
-    found = resize(pair[0], PROTOCOLS["brain_diffuser"].steps("reconstruction", "pixels"))[0]
-    np.testing.assert_array_equal(found, np.asarray(image.resize((425, 425))))
+    found = resize(pair[0], PROTOCOLS["brain_diffuser"].steps("reconstruction", role))[0]
+    np.testing.assert_array_equal(found, np.asarray(image.resize((px, px))))
 
 
 def test_dynadiff_resizes_as_torchvision_resizes_pil(pair):

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -65,8 +66,8 @@ WRONG = {
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 @pytest.mark.survives(
     "results",
-    "A range is answered from another place or version, in whole, with too much, too little or "
-    "nothing",
+    "A range is answered from another place or version, in whole, with too much, too little, "
+    "nothing, or by a busy server (503)",
     "It is asked for again; after eight tries in a row the job stops and names the object",
 )
 def test_a_wrong_answer_to_a_range(wrong, scripted):
@@ -192,6 +193,32 @@ def test_a_trickle(scripted, monkeypatch):
     bucket, server = scripted([late[i : i + 1] for i in range(len(late))], late)
     assert bucket.keys("folder/") == ["folder/name"]
     assert len(server.requests) >= 2
+
+
+@pytest.mark.survives(
+    "patience",
+    "A server stalls: it is silent before its answer, or in the middle of a body",
+    "After a minute without a byte it is asked again; a transfer goes on where it stopped",
+)
+def test_a_server_that_stalls(scripted, monkeypatch):
+    monkeypatch.setattr(transport, "SILENCE_S", 0.2)
+    leave, began = threading.Event(), time.monotonic()
+
+    def silent_after(begun):
+        def reply(_):
+            yield begun
+            leave.wait(20)
+
+        return reply
+
+    half = silent_after(WHOLE[:-100])
+    bucket, server = scripted(silent_after(b""), half, asked_for)
+    assert b"".join(bucket.stream(REMOTE)) == BODY
+    assert [request["range"] for request in server.requests[1:]] == ["bytes=0-199", "bytes=100-199"]
+    bucket, _ = scripted(silent_after(b""), FILE)
+    assert bucket.heads(["folder/name"])[0].bytes == 200
+    assert time.monotonic() - began < 10
+    leave.set()
 
 
 def test_a_line_that_drops_again_and_again_but_brings_something(scripted, monkeypatch):
