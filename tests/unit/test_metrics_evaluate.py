@@ -386,6 +386,6 @@ def test_unknown_image_is_an_error(study):
     assert run(study) == 1
 
 
-def test_unknown_protocol_is_refused(study):
-    with pytest.raises((UserError, ValueError)):
-        run(study, protocol="mine")
+def test_unknown_protocol_is_refused(study, capsys):
+    assert run(study, protocol="mine") == 1
+    assert "protocol: Input should be 'dynadiff', 'mindeye'" in capsys.readouterr().err
