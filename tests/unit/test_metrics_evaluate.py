@@ -10,7 +10,6 @@ from PIL import Image
 
 from boldvision import cli
 from boldvision.config import Metrics
-from boldvision.errors import UserError
 from boldvision.metrics import architectures, evaluate, scoring
 from boldvision.metrics.identification import TIES
 from boldvision.metrics.measures import MEASURES
