@@ -14,6 +14,7 @@ import pytest
 from decoder_data import REPOSITORY
 from fetch_data import BIG, MIB, SUBJECT, arguments, bytes_of, check_stack, fetched, ledger, run
 
+from boldvision import cli
 from boldvision.config import S3
 from boldvision.errors import UserError
 from boldvision.nsd import download, keys, s3, transport
@@ -224,9 +225,10 @@ def test_terms_come_first(tmp_path):
             run("experiment", tmp_path, None, s3={"endpoint": endpoint})
 
 
-def test_a_misspelt_setting(tmp_path):
-    with pytest.raises(UserError, match="bukket"):
-        run("experiment", tmp_path, None, s3={"bukket": "x"})
+def test_a_misspelt_setting(tmp_path, capsys):
+    misspelt = arguments("experiment", tmp_path, None, s3={"bukket": "x"})
+    assert cli.main(["fetch", *misspelt]) == 1
+    assert "s3.bukket: there is no such key" in capsys.readouterr().err
     with pytest.raises(UserError, match="the key `subject`"):
         run("session", tmp_path, None, subject=None)
 
