@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from boldvision import config
 from boldvision.decoders.dynadiff.model import Dynadiff
+from boldvision.device import best_device
 from boldvision.generators.base import (
     Generator,
     full_size_unet_config,
@@ -28,7 +29,6 @@ from boldvision.generators.base import (
     load_generator,
 )
 from boldvision.generators.pretrain import new_scheduler
-from boldvision.training.device import best_device
 
 BATCH = 32
 REPEATS = 20

@@ -15,9 +15,12 @@ from boldvision.launcher import end_with_launcher
 STAGES = {
     "config": ("boldvision.config_docs", "check a configuration, or print its keys"),
     "plan": ("boldvision.plan", "print what tables and figures cost"),
-    "miniature": ("boldvision.miniature.bucket", "write the simulated bucket"),
-    "serve": ("boldvision.miniature.serve", "serve a folder as an S3 bucket around a command"),
-    "fetch": ("boldvision.nsd.fetch", "download from the bucket"),
+    "miniature": ("boldvision.datasets.miniature.bucket", "write the simulated bucket"),
+    "serve": (
+        "boldvision.datasets.miniature.serve",
+        "serve a folder as an S3 bucket",
+    ),
+    "fetch": ("boldvision.datasets.nsd.fetch", "download from the bucket"),
     "voxels": ("boldvision.signal.voxels", "list the voxels of a region of interest"),
     "prepare": ("boldvision.signal.prepare", "clean the BOLD series of one session"),
     "betas": ("boldvision.signal.betas", "z-score the single-trial betas of one session"),

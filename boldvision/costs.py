@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from boldvision.config import Betas, DynadiffRun, Fmriprep, Generator, Lora, Preprocessing
-from boldvision.nsd.runs import FILE_VOLUMES, TASK_RUNS, TRIALS_PER_SESSION, VOLUMES
+from boldvision.datasets.nsd.runs import FILE_VOLUMES, TASK_RUNS, TRIALS_PER_SESSION, VOLUMES
 from boldvision.runs_table import Evaluation
 from boldvision.shipped import shipped
 from boldvision.workflow import Plan

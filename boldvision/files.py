@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -199,3 +200,9 @@ def replace_folder(source: str | Path, target: str | Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     Path(target).parent.mkdir(parents=True, exist_ok=True)
     Path(source).rename(target)
+
+
+def sha256(path: str | Path) -> str:
+    """Hexadecimal sha256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from boldvision.config import Config
+from boldvision.datasets.miniature.known_answer import CHECKED
 from boldvision.errors import UserError
-from boldvision.report.known_answer import CHECKED
 from boldvision.report.tables import TABLES as PAPER_TABLES
 from boldvision.runs_table import Evaluation, evaluations, read_runs
 

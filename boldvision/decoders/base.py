@@ -28,7 +28,7 @@ import numpy as np
 
 from boldvision.config import Preprocessing
 from boldvision.errors import UserError
-from boldvision.nsd.integrity import sha256
+from boldvision.files import sha256
 from boldvision.trials.windows import AveragedWindows, Windows
 
 

@@ -11,8 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from boldvision.errors import UserError
-from boldvision.files import atomic, reading
-from boldvision.nsd.integrity import sha256
+from boldvision.files import atomic, reading, sha256
 from boldvision.training.finite import non_finite
 
 PARAMETERS, RECORD = "model.safetensors", "training.json"

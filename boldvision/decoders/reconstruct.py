@@ -97,7 +97,7 @@ def main(argv: list[str]) -> None:
 
 
 def _reconstruct_all(arguments: argparse.Namespace, work: Path) -> None:
-    from boldvision.training.device import best_device
+    from boldvision.device import best_device
 
     settings = settings_from(arguments.settings)
     run, generator = run_settings(settings)

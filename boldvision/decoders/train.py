@@ -12,8 +12,7 @@ from boldvision import config
 from boldvision.cli import settings_from
 from boldvision.decoders.base import SubjectData, digest, implementation
 from boldvision.errors import UserError
-from boldvision.files import only_job, replace_folder
-from boldvision.nsd.integrity import sha256
+from boldvision.files import only_job, replace_folder, sha256
 from boldvision.training import environment
 
 

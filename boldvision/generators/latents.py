@@ -18,7 +18,7 @@ from boldvision.cli import settings_from
 from boldvision.errors import UserError
 from boldvision.files import atomic
 from boldvision.hdf5 import open_hdf5, plain_dataset, read_text, write_text
-from boldvision.nsd.images import ImageStack
+from boldvision.images import ImageStack
 
 DIGEST = "sha256"
 
@@ -126,7 +126,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--batch-size", type=int, default=32)
     arguments = parser.parse_args(argv)
-    from boldvision.training.device import best_device
+    from boldvision.device import best_device
 
     settings = config.Generator(**settings_from(arguments.settings))
     encode(settings, arguments.images, arguments.out, best_device(), arguments.batch_size)

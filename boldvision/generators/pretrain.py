@@ -18,11 +18,11 @@ from tqdm import tqdm
 
 from boldvision import config
 from boldvision.cli import settings_from
+from boldvision.datasets.miniature.scenes import render_all
 from boldvision.errors import UserError
 from boldvision.files import replace_folder
 from boldvision.generators.images import to_tensor
 from boldvision.generators.timesteps import draw_timesteps
-from boldvision.miniature.scenes import render_all
 from boldvision.training.finite import non_finite
 from boldvision.training.schedule import learning_rate
 

@@ -173,9 +173,9 @@ def evaluate(args: argparse.Namespace) -> None:
     """Run the stage with parsed arguments."""
     import torch
 
+    from boldvision.images import ImageStack
     from boldvision.metrics.inputs import read_reconstructions
     from boldvision.metrics.scoring import Stimuli, score
-    from boldvision.nsd.images import ImageStack
 
     torch.set_num_threads(args.threads)
     given = settings_from(args.settings)

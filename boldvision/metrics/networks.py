@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from boldvision.config import Network
+from boldvision.device import best_device
 from boldvision.errors import UserError
 from boldvision.files import reading
 from boldvision.metrics import dreamsim, trust, weights
@@ -16,7 +17,6 @@ from boldvision.metrics.architectures import NETWORKS, Architecture
 from boldvision.metrics.pins import parse, source_name
 from boldvision.metrics.pixels import unit_range
 from boldvision.seeds import derive
-from boldvision.training.device import best_device
 
 
 class FeatureNetwork:

@@ -13,14 +13,13 @@ import numpy as np
 
 from boldvision.config import Metrics
 from boldvision.errors import UserError
-from boldvision.files import atomic, reading
+from boldvision.files import atomic, reading, sha256
 from boldvision.fingerprint import fingerprint
 from boldvision.metrics.identification import compare_all, correlations
 from boldvision.metrics.inputs import Reconstructions
 from boldvision.metrics.intervals import bootstrap_interval, identification_interval
 from boldvision.metrics.measures import MEASURES, UNDEFINED, Measure, compare
 from boldvision.metrics.protocols import PROTOCOLS, Resize, resize
-from boldvision.nsd.integrity import sha256
 from boldvision.seeds import numpy_generator
 
 BLOCK = 128

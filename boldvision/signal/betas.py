@@ -10,11 +10,11 @@ import numpy as np
 
 from boldvision.cli import settings_from
 from boldvision.config import Betas
+from boldvision.datasets.nsd import keys
+from boldvision.datasets.nsd.roi import AGAIN, Voxels
+from boldvision.datasets.nsd.runs import TRIALS_PER_SESSION
 from boldvision.files import atomic
 from boldvision.hdf5 import open_hdf5, plain_dataset
-from boldvision.nsd import keys
-from boldvision.nsd.roi import AGAIN, Voxels
-from boldvision.nsd.runs import TRIALS_PER_SESSION
 from boldvision.signal.session import finite
 from boldvision.signal.volumes import open_volumes, read_region, require, require_signal
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from boldvision.cli import settings_from
 from boldvision.config import TR_S, NsdPrep, Subject
+from boldvision.datasets.nsd import keys
+from boldvision.datasets.nsd.roi import Voxels
+from boldvision.datasets.nsd.runs import TASK_RUNS, VOLUMES, file_runs, task_file_runs
 from boldvision.errors import UserError
-from boldvision.nsd import keys
-from boldvision.nsd.roi import Voxels
-from boldvision.nsd.runs import TASK_RUNS, VOLUMES, file_runs, task_file_runs
 from boldvision.signal.clean import clean
 from boldvision.signal.session import write_session
 from boldvision.signal.volumes import read_masked

@@ -11,10 +11,10 @@ import numpy as np
 
 from boldvision.cli import settings_from
 from boldvision.config import Fmriprep, Subject
+from boldvision.datasets.nsd import keys
+from boldvision.datasets.nsd.runs import TASK_RUNS, file_runs
 from boldvision.errors import UserError
 from boldvision.files import reading
-from boldvision.nsd import keys
-from boldvision.nsd.runs import TASK_RUNS, file_runs
 from boldvision.signal.clean import RunQuality, clean
 from boldvision.signal.session import write_session
 from boldvision.signal.surface import AGAIN, VERTICES, read_hemispheres, read_volumes, require

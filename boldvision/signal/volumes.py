@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from boldvision.config import TR_S
+from boldvision.datasets.nsd.roi import AGAIN, Voxels
+from boldvision.datasets.nsd.runs import FILE_VOLUMES, VOLUMES
 from boldvision.errors import UserError
 from boldvision.files import reading
 from boldvision.nifti import Nifti
-from boldvision.nsd.roi import AGAIN, Voxels
-from boldvision.nsd.runs import FILE_VOLUMES, VOLUMES
 
 
 def read_masked(path: str | Path, voxels: Voxels) -> np.ndarray:

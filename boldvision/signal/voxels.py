@@ -7,7 +7,7 @@ from pathlib import Path
 
 from boldvision.cli import settings_from
 from boldvision.config import Subject
-from boldvision.nsd.roi import read_roi
+from boldvision.datasets.nsd.roi import read_roi
 
 
 def main(argv: list[str]) -> None:

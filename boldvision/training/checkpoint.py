@@ -15,9 +15,8 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
 from boldvision.errors import UserError
-from boldvision.files import atomic, in_one_line, replace_folder
-from boldvision.nsd.integrity import sha256
-from boldvision.training.parameters import check_parameters, load_parameters
+from boldvision.files import atomic, in_one_line, replace_folder, sha256
+from boldvision.parameters import check_parameters, load_parameters
 
 DAMAGE = (UserError, UnpicklingError, KeyError, ValueError, FileNotFoundError)
 """What is said of a state that is not as it was written; not of a disk or memory that fails."""

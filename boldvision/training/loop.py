@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from boldvision import config
 from boldvision.children import end_with_parent
+from boldvision.device import best_device
 from boldvision.seeds import derive
 from boldvision.training import environment
 from boldvision.training.checkpoint import Checkpoint, Progress
-from boldvision.training.device import best_device
 from boldvision.training.finite import check_loss, check_state
 from boldvision.training.schedule import learning_rate, micro_batches
 

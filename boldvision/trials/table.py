@@ -14,10 +14,8 @@ import pandas as pd
 
 from boldvision.cli import settings_from
 from boldvision.config import Design, Subject
-from boldvision.errors import UserError
-from boldvision.files import atomic
-from boldvision.nsd import keys
-from boldvision.nsd.design import (
+from boldvision.datasets.nsd import keys
+from boldvision.datasets.nsd.design import (
     REPETITIONS,
     ROWS_PER_SLOT,
     ExperimentDesign,
@@ -25,7 +23,9 @@ from boldvision.nsd.design import (
     read_experiment_design,
     read_run_design,
 )
-from boldvision.nsd.runs import TASK_RUNS, VOLUMES, file_runs, task_file_runs
+from boldvision.datasets.nsd.runs import TASK_RUNS, VOLUMES, file_runs, task_file_runs
+from boldvision.errors import UserError
+from boldvision.files import atomic
 from boldvision.parquet import read_table
 from boldvision.trials import splits
 

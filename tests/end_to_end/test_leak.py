@@ -18,10 +18,10 @@ import torch
 from accelerate.state import AcceleratorState, GradientState
 
 from boldvision import cli, config
+from boldvision.datasets.miniature import bold, scenes
+from boldvision.datasets.miniature.known_answer.identification import pixel_identification
 from boldvision.generators import latents
 from boldvision.metrics.intervals import bootstrap_interval
-from boldvision.miniature import bold, scenes
-from boldvision.report.known_answer.identification import pixel_identification
 from boldvision.seeds import numpy_generator
 from boldvision.signal.clean import clean
 from boldvision.trials import splits

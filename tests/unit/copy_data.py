@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fetch_data import DESIGN, SUBJECT
 
-from boldvision.nsd import fetch, keys
+from boldvision.datasets.nsd import fetch, keys
 
 PARTS = list(fetch.PARTS)
 

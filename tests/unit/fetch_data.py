@@ -12,9 +12,9 @@ import numpy as np
 import scipy.io
 
 from boldvision.config import Design
-from boldvision.nsd import fetch, keys
-from boldvision.nsd.images import ImageStack
-from boldvision.nsd.runs import trials_in_run
+from boldvision.datasets.nsd import fetch, keys
+from boldvision.datasets.nsd.runs import trials_in_run
+from boldvision.images import ImageStack
 
 MIB = 1 << 20
 DESIGN = Design(images=10 + 8 * 240, images_per_subject=250, shared_images=10, image_px=8)

@@ -15,17 +15,17 @@ import torch
 from PIL import Image
 
 from boldvision import cli, config
+from boldvision.datasets.miniature.experiment import experiment_design
+from boldvision.datasets.nsd.design import read_experiment_design, read_run_design
+from boldvision.datasets.nsd.roi import Voxels, read_roi
+from boldvision.datasets.nsd.stimuli import copy_images
 from boldvision.decoders.mean_image import decoder as mean_image
 from boldvision.decoders.model_file import read_record, write_model
+from boldvision.files import sha256
 from boldvision.generators.latents import LatentCache
 from boldvision.hdf5 import write_text
+from boldvision.images import ImageStack, write_images
 from boldvision.metrics.inputs import read_reconstructions
-from boldvision.miniature.experiment import experiment_design
-from boldvision.nsd.design import read_experiment_design, read_run_design
-from boldvision.nsd.images import ImageStack, write_images
-from boldvision.nsd.integrity import sha256
-from boldvision.nsd.roi import Voxels, read_roi
-from boldvision.nsd.stimuli import copy_images
 from boldvision.report import results
 from boldvision.signal import prepare_fmriprep
 from boldvision.signal.betas import read_betas

@@ -6,7 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from boldvision.nsd.roi import Voxels
+from boldvision.datasets.nsd.roi import Voxels
 
 GRID = (6, 5, 4)
 AFFINE = np.array([[1.8, 0, 0, -4], [0, 1.8, 0, -3], [0, 0, 1.8, -2], [0, 0, 0, 1.0]])

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from boldvision.config import Design, Miniature, Subject
+from boldvision.datasets.miniature.bucket import Anatomy, Dataset, Simulation, write_betas
+from boldvision.datasets.nsd import fetch, keys
+from boldvision.datasets.nsd.roi import Voxels, read_roi
 from boldvision.errors import UserError
-from boldvision.miniature.bucket import Anatomy, Dataset, Simulation, write_betas
-from boldvision.nsd import fetch, keys
-from boldvision.nsd.roi import Voxels, read_roi
 from boldvision.signal import betas
 from tests.unit.signal_files import AFFINE, GRID, SHARED, some_voxels
 
@@ -180,7 +180,7 @@ PEAK = """
 import sys
 from pathlib import Path
 from boldvision.config import Betas
-from boldvision.nsd.roi import Voxels
+from boldvision.datasets.nsd.roi import Voxels
 from boldvision.signal import betas
 path, voxels, betas.TRIALS_PER_SESSION = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 out, quality = path.with_suffix(".npy"), path.with_suffix(".json")

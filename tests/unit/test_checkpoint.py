@@ -10,7 +10,7 @@ import torch
 from decoder_data import train, write_subject
 from torch import nn
 
-from boldvision.nsd.integrity import sha256
+from boldvision.files import sha256
 from boldvision.training.checkpoint import KEPT, Checkpoint, Progress
 from boldvision.training.schedule import learning_rate
 

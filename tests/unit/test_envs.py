@@ -17,7 +17,12 @@ CONDA_NAMES = {
 }
 IMPORT_NAMES = {"PIL": "pillow", "skimage": "scikit-image", "yaml": "pyyaml", "botocore": "boto3"}
 ROLES = {
-    "signal": ["boldvision/nsd", "boldvision/signal", "boldvision/trials", "boldvision/miniature"],
+    "signal": [
+        "boldvision/datasets/nsd",
+        "boldvision/signal",
+        "boldvision/trials",
+        "boldvision/datasets/miniature",
+    ],
     "train": ["boldvision/generators", "boldvision/decoders", "boldvision/training"],
     "evaluate": ["boldvision/metrics"],
     "report": ["boldvision/report", "workflow/scripts"],

@@ -10,10 +10,10 @@ from PIL import Image
 
 from boldvision import cli
 from boldvision.config import Metrics
+from boldvision.images import write_images
 from boldvision.metrics import architectures, evaluate, scoring
 from boldvision.metrics.identification import TIES
 from boldvision.metrics.measures import MEASURES
-from boldvision.nsd.images import write_images
 
 NETWORKS = {
     "alexnet": {"name": "alexnet", "weights": "random"},

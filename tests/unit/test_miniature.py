@@ -15,17 +15,17 @@ from PIL import Image
 from scipy.stats import gamma
 
 from boldvision.config import TR_S, Design, Miniature, Subject
-from boldvision.miniature import bold
-from boldvision.miniature.behaviour import RESPONSE_COLUMNS
-from boldvision.miniature.bucket import Dataset, Simulation, write_bucket, write_truth
-from boldvision.miniature.experiment import (
+from boldvision.datasets.miniature import bold
+from boldvision.datasets.miniature.behaviour import RESPONSE_COLUMNS
+from boldvision.datasets.miniature.bucket import Dataset, Simulation, write_bucket, write_truth
+from boldvision.datasets.miniature.experiment import (
     _counts_within_sessions,
     experiment_design,
     run_designs,
 )
-from boldvision.miniature.scenes import draw_scene, render, render_all
-from boldvision.nsd import keys
-from boldvision.nsd.design import read_experiment_design, read_run_design
+from boldvision.datasets.miniature.scenes import draw_scene, render, render_all
+from boldvision.datasets.nsd import keys
+from boldvision.datasets.nsd.design import read_experiment_design, read_run_design
 from boldvision.seeds import numpy_generator
 
 REAL = REPOSITORY.parent / "shared" / "nsd_real" / "nsd_expdesign.mat"

@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 
 from boldvision.config import TR_S, Design, Miniature, Subject
+from boldvision.datasets.miniature import bids, bold
+from boldvision.datasets.miniature.bucket import Dataset, Simulation
+from boldvision.datasets.miniature.experiment import run_designs
+from boldvision.datasets.miniature.serve import serving
+from boldvision.datasets.nsd import fetch, keys, s3
 from boldvision.errors import UserError
-from boldvision.miniature import bids, bold
-from boldvision.miniature.bucket import Dataset, Simulation
-from boldvision.miniature.experiment import run_designs
-from boldvision.miniature.serve import serving
-from boldvision.nsd import fetch, keys, s3
 from boldvision.signal.surface import VERTICES, read_volumes
 
 SETTINGS = Dataset(
@@ -140,7 +140,7 @@ def test_an_existing_copy_is_not_linked_to(bucket, raw, tmp_path, monkeypatch, o
         raise OSError("another file system")
 
     if not one_file_system:
-        monkeypatch.setattr("boldvision.nsd.rawdata.os.link", refuse)
+        monkeypatch.setattr("boldvision.datasets.nsd.rawdata.os.link", refuse)
     fetch.main(arguments(tmp_path, raw=str(raw)))
     check_fetched(tmp_path / "subj01", bucket)
     source = raw / keys.raw_run(1, 1, 1, "bold.nii.gz")

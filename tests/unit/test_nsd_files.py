@@ -12,11 +12,16 @@ import pytest
 import scipy.io
 
 from boldvision.config import Design, Subject
+from boldvision.datasets.nsd import keys
+from boldvision.datasets.nsd.design import image_sequence, read_experiment_design, read_run_design
+from boldvision.datasets.nsd.roi import Voxels, read_roi
+from boldvision.datasets.nsd.runs import (
+    TRIALS_PER_SESSION,
+    file_runs,
+    task_file_runs,
+    trials_in_run,
+)
 from boldvision.errors import UserError
-from boldvision.nsd import keys
-from boldvision.nsd.design import image_sequence, read_experiment_design, read_run_design
-from boldvision.nsd.roi import Voxels, read_roi
-from boldvision.nsd.runs import TRIALS_PER_SESSION, file_runs, task_file_runs, trials_in_run
 
 REAL = Path(__file__).parents[2].parent / "shared" / "nsd_real"
 SMALL = Design(images=100 + 8 * 150, images_per_subject=250, shared_images=100, image_px=4)

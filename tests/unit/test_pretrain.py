@@ -8,12 +8,12 @@ from decoder_data import REPOSITORY
 from safetensors.torch import load_file, load_model
 
 from boldvision import cli, config
+from boldvision.datasets.miniature.scenes import render_all
 from boldvision.generators.base import PARTS, load_generator
 from boldvision.generators.images import to_tensor, to_uint8
 from boldvision.generators.pretrain import SCENE_SEED, ConditionEncoder
 from boldvision.generators.sampler import initial_noise, sample
 from boldvision.metrics.identification import two_way_identification
-from boldvision.miniature.scenes import render_all
 
 SHIPPED = REPOSITORY / "boldvision" / "generators" / "tiny"
 TINY = config.Generator(kind="tiny", folder=str(SHIPPED), image_px=32, tokens=16, width=32)

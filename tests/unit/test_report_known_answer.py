@@ -7,10 +7,13 @@ import pytest
 from figure_data import around, model, of_split
 from report_data import SHIFTS, WINDOWS, another_decoder, curve_rows, picture, write_images
 
+from boldvision.datasets.miniature.known_answer import CHECKED, checks, decoding, finding, over_time
+from boldvision.datasets.miniature.known_answer.identification import (
+    check_identification,
+    pixel_identification,
+)
 from boldvision.errors import UserError
 from boldvision.report import results
-from boldvision.report.known_answer import CHECKED, checks, decoding, finding, over_time
-from boldvision.report.known_answer.identification import check_identification, pixel_identification
 from boldvision.report.leakage import by_split
 
 

@@ -11,9 +11,9 @@ from urllib.parse import urlparse
 import pytest
 
 from boldvision.config import S3
+from boldvision.datasets.miniature.serve import main, serving
+from boldvision.datasets.nsd.s3 import Bucket
 from boldvision.errors import UserError
-from boldvision.miniature.serve import main, serving
-from boldvision.nsd.s3 import Bucket
 
 ROOT = Path(__file__).parents[2]
 

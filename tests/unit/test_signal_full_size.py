@@ -11,7 +11,7 @@ import pytest
 from nilearn.signal import clean as nilearn_clean
 
 from boldvision.config import TR_S
-from boldvision.nsd.roi import Voxels, read_roi
+from boldvision.datasets.nsd.roi import Voxels, read_roi
 from tests.unit.signal_files import SHARED, write_large_run
 
 ROI = SHARED / "nsd_real" / "subj01_nsdgeneral.nii.gz"
@@ -20,7 +20,7 @@ CLEAN_AND_REPORT_PEAK = """
 import json, sys
 import numpy as np
 from boldvision.config import TR_S
-from boldvision.nsd.roi import Voxels
+from boldvision.datasets.nsd.roi import Voxels
 from boldvision.signal.clean import clean
 from boldvision.signal.volumes import read_masked
 run, voxels, out = sys.argv[1:]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from boldvision.config import TR_S
+from boldvision.datasets.nsd.roi import Voxels
 from boldvision.errors import UserError
-from boldvision.nsd.roi import Voxels
 from boldvision.signal import prepare, voxels
 from boldvision.signal.clean import clean
 from boldvision.signal.volumes import read_masked

@@ -8,8 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from boldvision.datasets.nsd.roi import Voxels
 from boldvision.errors import UserError
-from boldvision.nsd.roi import Voxels
 from boldvision.signal.volumes import read_masked
 from tests.unit.signal_files import AFFINE, GRID, random_volumes, some_voxels, write_run
 

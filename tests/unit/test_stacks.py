@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from boldvision.config import Design
+from boldvision.datasets.nsd.stimuli import copy_images
 from boldvision.errors import UserError
-from boldvision.nsd.images import ImageStack, write_images
-from boldvision.nsd.stimuli import copy_images
+from boldvision.images import ImageStack, write_images
 
 SMALL = Design(images=1300, images_per_subject=250, shared_images=100, image_px=4)
 

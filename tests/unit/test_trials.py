@@ -9,9 +9,9 @@ import pytest
 import scipy.io
 
 from boldvision.config import Design, Subject
+from boldvision.datasets.miniature.experiment import experiment_design, run_designs
+from boldvision.datasets.nsd.design import read_experiment_design
 from boldvision.errors import UserError
-from boldvision.miniature.experiment import experiment_design, run_designs
-from boldvision.nsd.design import read_experiment_design
 from boldvision.trials import splits
 from boldvision.trials.table import add_splits, check_against_designs, main, trial_table
 from tests.unit.signal_files import SHARED

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from boldvision.config.load import load_config
+from boldvision.datasets.miniature.known_answer import CHECKED
 from boldvision.errors import UserError
-from boldvision.report.known_answer import CHECKED
 from boldvision.runs_table import read_runs
 from boldvision.workflow import Plan
 

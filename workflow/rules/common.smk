@@ -3,7 +3,7 @@ from boldvision.errors import UserError
 from boldvision.fingerprint import fingerprint
 from boldvision.launcher import announce_launcher
 from boldvision.jobs import Jobs, as_json, one_of
-from boldvision.nsd.raw import check_places
+from boldvision.datasets.nsd.raw import check_places
 from boldvision.shipped import ROOT
 from boldvision.workflow import Plan
 from snakemake.exceptions import WorkflowError

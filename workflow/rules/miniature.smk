@@ -13,7 +13,7 @@ rule miniature_bucket:
             miniature=CONFIG.miniature, subjects=CONFIG.subjects, design=CONFIG.design
         ),
         code=fingerprint(
-            "boldvision.miniature", "boldvision.seeds", "boldvision.signal.surface"
+            "boldvision.datasets.miniature", "boldvision.seeds", "boldvision.signal.surface"
         ),
     shell:
         "python -m boldvision miniature --settings {params.settings:q}"

@@ -11,7 +11,7 @@ rule select_voxels:
     params:
         settings=lambda wildcards: as_json(subject=CONFIG.subjects[wildcards.subject]),
         code=fingerprint(
-            "boldvision.signal.voxels", "boldvision.nsd.roi", "boldvision.nifti"
+            "boldvision.signal.voxels", "boldvision.datasets.nsd.roi", "boldvision.nifti"
         ),
     shell:
         "python -m boldvision voxels --roi {input.roi:q} --settings {params.settings:q}"
@@ -48,7 +48,7 @@ rule prepare_session:
             "boldvision.signal.session",
             "boldvision.signal.volumes",
             "boldvision.nifti",
-            "boldvision.nsd.runs",
+            "boldvision.datasets.nsd.runs",
         ),
     shell:
         "python -m boldvision prepare --timeseries {input.series:q} --voxels {input.voxels:q}"

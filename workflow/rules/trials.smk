@@ -19,8 +19,8 @@ rule list_trials:
         code=fingerprint(
             "boldvision.trials.table",
             "boldvision.trials.splits",
-            "boldvision.nsd.design",
-            "boldvision.nsd.runs",
+            "boldvision.datasets.nsd.design",
+            "boldvision.datasets.nsd.runs",
             "boldvision.seeds",
         ),
     shell:

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
+from boldvision.datasets.miniature.known_answer import checks, finding
 from boldvision.files import atomic
-from boldvision.report.known_answer import checks, finding
 from boldvision.report.log import logged
 
 

@@ -20,8 +20,8 @@ from boldvision.generators.base import Generator, load_generator
 from boldvision.generators.images import to_uint8
 from boldvision.generators.latents import LatentCache
 from boldvision.generators.sampler import initial_noise, sample
+from boldvision.parameters import load_parameters
 from boldvision.training.loop import make_accelerator, optimize
-from boldvision.training.parameters import load_parameters
 from boldvision.training.record import versions
 from boldvision.trials.windows import load_windows
 

@@ -12,8 +12,8 @@ from boldvision import config
 from boldvision.decoders.base import SubjectData
 from boldvision.decoders.model_file import PARAMETERS, read_model, write_model
 from boldvision.generators.images import to_tensor, to_uint8
-from boldvision.nsd.images import ImageStack
-from boldvision.training.parameters import load_parameters
+from boldvision.images import ImageStack
+from boldvision.parameters import load_parameters
 from boldvision.trials.table import read_trials
 
 

@@ -11,8 +11,8 @@ from botocore.config import Config
 from fetch_data import BIG, MIB, Relay, pixels, run, shared_ids, write_experiment
 from PIL import Image
 
-from boldvision.miniature.serve import serving
-from boldvision.nsd import keys, transport
+from boldvision.datasets.miniature.serve import serving
+from boldvision.datasets.nsd import keys, transport
 
 
 @pytest.fixture(scope="module")

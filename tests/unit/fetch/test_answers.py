@@ -10,10 +10,10 @@ import urllib3
 from fetch_data import DESIGN, Scripted, answer, check_stack, in_turn, pixels, ranged, run
 
 from boldvision.config import S3
+from boldvision.datasets.nsd import download, keys, stimuli, transport
+from boldvision.datasets.nsd.s3 import PAGES, Bucket, Remote
 from boldvision.errors import UserError
-from boldvision.nsd import download, keys, stimuli, transport
-from boldvision.nsd.images import ImageStack
-from boldvision.nsd.s3 import PAGES, Bucket, Remote
+from boldvision.images import ImageStack
 
 BODY = bytes(range(200))
 REMOTE = Remote("folder/name", 200, "abc", "")
@@ -223,7 +223,7 @@ def test_a_server_that_stalls(scripted, monkeypatch):
 
 def test_a_line_that_drops_again_and_again_but_brings_something(scripted, monkeypatch):
     monkeypatch.setattr(transport, "PROGRESS", 15)
-    monkeypatch.setattr("boldvision.nsd.s3.PROGRESS", 15)
+    monkeypatch.setattr("boldvision.datasets.nsd.s3.PROGRESS", 15)
     steps = [ranged(BODY, '"abc"', i, 200) for i in range(0, 200, 20)]
     cut = [step[: step.index(b"\r\n\r\n") + 24] for step in steps]
     bucket, server = scripted(*cut)
@@ -242,7 +242,7 @@ def test_an_endless_listing(scripted, monkeypatch):
         bucket.keys("folder/")
     assert "continuation-token=1" in server.requests[1]["path"]
     assert PAGES == 1000
-    monkeypatch.setattr("boldvision.nsd.s3.PAGES", 3)
+    monkeypatch.setattr("boldvision.datasets.nsd.s3.PAGES", 3)
     bucket, _ = scripted(*(listing("folder/a", token=str(i)) for i in range(9)))
     with pytest.raises(UserError, match="3 names in 3 answers"):
         bucket.keys("folder/")

@@ -10,10 +10,10 @@ from fetch_data import Scripted, answer, arguments, in_turn
 from boldvision import cli
 from boldvision.config import S3
 from boldvision.config.load import load_config
+from boldvision.datasets.miniature.serve import serving
+from boldvision.datasets.nsd import faults, keys, transport
+from boldvision.datasets.nsd.s3 import Bucket
 from boldvision.errors import UserError
-from boldvision.miniature.serve import serving
-from boldvision.nsd import faults, keys, transport
-from boldvision.nsd.s3 import Bucket
 
 ROOT = Path(__file__).parents[3]
 

@@ -11,9 +11,9 @@ from fetch_data import SUBJECT, fetched, run
 
 from boldvision.config import Config
 from boldvision.config_docs import read_config
+from boldvision.datasets.nsd import fetch, keys
+from boldvision.datasets.nsd.raw import check_places, list_raw, require_apart
 from boldvision.errors import UserError
-from boldvision.nsd import fetch, keys
-from boldvision.nsd.raw import check_places, list_raw, require_apart
 
 ROOT = Path(__file__).parents[3]
 
@@ -190,7 +190,7 @@ def test_a_copy_that_is_none(tmp_path, project, settings, monkeypatch):
     def refuse(path):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
-    monkeypatch.setattr("boldvision.nsd.raw.os.scandir", refuse)
+    monkeypatch.setattr("boldvision.datasets.nsd.raw.os.scandir", refuse)
     with pytest.raises(UserError, match="Permission denied: this account may not"):
         require_apart(str(tmp_path), project)
 
@@ -266,7 +266,7 @@ def test_a_folder_that_may_not_be_searched(copy, tmp_path, monkeypatch):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         return scandir(path)
 
-    monkeypatch.setattr("boldvision.nsd.raw.os.scandir", refuse)
+    monkeypatch.setattr("boldvision.datasets.nsd.raw.os.scandir", refuse)
     with pytest.raises(UserError, match=r"ses-nsd01/func: Permission denied"):
         fetch.main(argv("rawdata", tmp_path / "root", raw=str(copy)))
 

@@ -12,9 +12,9 @@ from fetch_data import DESIGN, check_stack, fetched, ledger, pixels, run, shared
 from PIL import Image
 
 from boldvision.config import S3
+from boldvision.datasets.nsd import fetch, keys, s3, stimuli
 from boldvision.errors import UserError
-from boldvision.nsd import fetch, keys, s3, stimuli
-from boldvision.nsd.images import ImageStack
+from boldvision.images import ImageStack
 
 
 def test_images_by_ranges(relay, folder, root, monkeypatch):

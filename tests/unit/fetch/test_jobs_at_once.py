@@ -11,8 +11,8 @@ from copy_data import PARTS, argv
 from fetch_data import fetched, run
 
 from boldvision import files
+from boldvision.datasets.nsd import fetch, keys
 from boldvision.errors import UserError
-from boldvision.nsd import fetch, keys
 
 
 @pytest.mark.survives(

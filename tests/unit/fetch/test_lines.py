@@ -19,9 +19,9 @@ from decoder_data import REPOSITORY
 from fetch_data import Scripted, answer, arguments, in_turn, ranged
 
 from boldvision.config import S3
+from boldvision.datasets.nsd import transport
+from boldvision.datasets.nsd.s3 import Bucket, Remote
 from boldvision.errors import UserError
-from boldvision.nsd import transport
-from boldvision.nsd.s3 import Bucket, Remote
 
 FILE = answer(200, ETag='"abc"', Content_Length=200)
 UNKNOWN = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -95,7 +95,7 @@ def test_nothing_listens_on_this_machine():
 
 
 def test_a_name_that_is_gone_in_the_middle_of_a_transfer(line, monkeypatch):
-    monkeypatch.setattr("boldvision.nsd.s3.PROGRESS", 50)
+    monkeypatch.setattr("boldvision.datasets.nsd.s3.PROGRESS", 50)
     body = bytes(range(200))
     cut = ranged(body, '"abc"', 0, 200)[:-100]
     bucket, _ = line([None, *[UNKNOWN] * 6], cut, ranged(body, '"abc"', 100, 200))

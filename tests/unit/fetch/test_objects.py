@@ -16,9 +16,9 @@ from fetch_data import BIG, MIB, SUBJECT, arguments, bytes_of, check_stack, fetc
 
 from boldvision import cli
 from boldvision.config import S3
+from boldvision.datasets.nsd import download, keys, s3, transport
+from boldvision.datasets.nsd.integrity import agrees, checksums, gzip_fault
 from boldvision.errors import UserError
-from boldvision.nsd import download, keys, s3, transport
-from boldvision.nsd.integrity import agrees, checksums, gzip_fault
 
 
 def test_experiment_and_its_ledger(address, folder, tmp_path):

@@ -9,10 +9,10 @@ import pytest
 from fetch_data import Scripted, answer, ranged
 
 from boldvision.config import S3
+from boldvision.datasets.nsd.download import download
+from boldvision.datasets.nsd.integrity import checksums
+from boldvision.datasets.nsd.s3 import Bucket
 from boldvision.errors import UserError
-from boldvision.nsd.download import download
-from boldvision.nsd.integrity import checksums
-from boldvision.nsd.s3 import Bucket
 
 BODY = gzip.compress(b"a volume" * 1000)
 PARTS = [BODY[:40], BODY[40:]]

@@ -17,15 +17,15 @@ import numpy as np
 import pandas as pd
 
 from boldvision.config import TR_S, Fmriprep, Subject
+from boldvision.datasets.miniature import behaviour, bold
+from boldvision.datasets.miniature.experiment import TASK_RUNS, run_designs
+from boldvision.datasets.nsd import keys
 from boldvision.files import replace_folder
-from boldvision.miniature import behaviour, bold
-from boldvision.miniature.experiment import TASK_RUNS, run_designs
-from boldvision.nsd import keys
 from boldvision.seeds import numpy_generator
 from boldvision.signal.surface import sampling_weights
 
 if TYPE_CHECKING:
-    from boldvision.miniature.bucket import Simulation
+    from boldvision.datasets.miniature.bucket import Simulation
 
 REAL = Fmriprep(kind="fmriprep")
 """Timing of the raw data, as the configuration has it by default."""

@@ -17,12 +17,12 @@ from scipy.io import savemat
 from boldvision import config
 from boldvision.cli import settings_from
 from boldvision.config import TR_S
+from boldvision.datasets.miniature import behaviour, bids, bold
+from boldvision.datasets.miniature.experiment import experiment_design, run_designs
+from boldvision.datasets.miniature.scenes import draw_scene, render_all
+from boldvision.datasets.nsd import keys
+from boldvision.datasets.nsd.runs import file_runs, task_file_runs
 from boldvision.files import replace_folder
-from boldvision.miniature import behaviour, bids, bold
-from boldvision.miniature.experiment import experiment_design, run_designs
-from boldvision.miniature.scenes import draw_scene, render_all
-from boldvision.nsd import keys
-from boldvision.nsd.runs import file_runs, task_file_runs
 from boldvision.seeds import numpy_generator
 
 VOXEL_MM = 1.8

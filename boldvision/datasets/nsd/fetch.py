@@ -20,13 +20,13 @@ import numpy as np
 
 from boldvision.cli import settings_from
 from boldvision.config import S3, Design, Section, Subject
+from boldvision.datasets.nsd import keys
+from boldvision.datasets.nsd.download import Entry, download, write_ledger
+from boldvision.datasets.nsd.raw import has_file, link, list_raw, raw_files, raw_path, require_apart
+from boldvision.datasets.nsd.rawdata import dereference, fmriprep_keys
+from boldvision.datasets.nsd.runs import file_runs, task_file_runs
 from boldvision.errors import UserError
 from boldvision.files import only_job, replace_folder
-from boldvision.nsd import keys
-from boldvision.nsd.download import Entry, download, write_ledger
-from boldvision.nsd.raw import has_file, link, list_raw, raw_files, raw_path, require_apart
-from boldvision.nsd.rawdata import dereference, fmriprep_keys
-from boldvision.nsd.runs import file_runs, task_file_runs
 
 COMPARED = 40
 """Shared images whose pixels the stimulus file must have: in NSD 12 MB, 300 kB each."""
@@ -85,9 +85,9 @@ def fetch_betas(settings: Settings, args: argparse.Namespace) -> list[Entry]:
 
 def fetch_images(settings: Settings, args: argparse.Namespace) -> list[Entry]:
     """Fetch the images that a subject saw; the experiment must be there."""
-    from boldvision.nsd import stimuli
-    from boldvision.nsd.design import image_sequence, read_experiment_design
-    from boldvision.nsd.integrity import sha256
+    from boldvision.datasets.nsd import stimuli
+    from boldvision.datasets.nsd.design import image_sequence, read_experiment_design
+    from boldvision.files import sha256
 
     subject = _subject(settings)
     experiment = read_experiment_design(args.root / keys.expdesign(), settings.design)
@@ -202,7 +202,7 @@ def _subject(settings: Settings) -> Subject:
 
 
 def _bucket(settings: Settings):
-    from boldvision.nsd.s3 import Bucket
+    from boldvision.datasets.nsd.s3 import Bucket
 
     host = urlparse(settings.s3.endpoint or "https://s3.amazonaws.com").hostname or ""
     if host.endswith("amazonaws.com") and not settings.nsd_terms_accepted:

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from boldvision.datasets.nsd.integrity import agrees, gzip_fault
+from boldvision.datasets.nsd.s3 import Bucket, Remote
 from boldvision.errors import UserError
-from boldvision.files import atomic, machine_fault
-from boldvision.nsd.integrity import agrees, gzip_fault, sha256
-from boldvision.nsd.s3 import Bucket, Remote
+from boldvision.files import atomic, machine_fault, sha256
 
 WORKERS = 4
 """Objects in flight at once."""

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 
 from boldvision.config import split_run_name
+from boldvision.datasets.miniature.known_answer.finding import Finding
 from boldvision.errors import UserError
 from boldvision.metrics.intervals import bootstrap_interval
 from boldvision.report.differences import pairs
 from boldvision.report.figure_9 import NOT_PRETRAINED, PRETRAINED
-from boldvision.report.known_answer.finding import Finding
 from boldvision.report.leakage import LEAKAGE_FREE, PUBLISHED
 from boldvision.report.results import Evaluation
 

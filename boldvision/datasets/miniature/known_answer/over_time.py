@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from boldvision.config import TR_S
+from boldvision.datasets.miniature.known_answer.finding import Finding
 from boldvision.errors import UserError
 from boldvision.metrics.intervals import bootstrap_interval
 from boldvision.report.curves import curves
-from boldvision.report.known_answer.finding import Finding
 from boldvision.report.results import Evaluation, one_subject
 from boldvision.report.times import times
 from boldvision.seeds import numpy_generator

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from boldvision.config import Config
+from boldvision.datasets.nsd.download import WORKERS, Entry
+from boldvision.datasets.nsd.integrity import gzip_fault
+from boldvision.datasets.nsd.keys import require_safe_keys, the_missing
 from boldvision.errors import UserError
-from boldvision.files import reading
-from boldvision.nsd.download import WORKERS, Entry
-from boldvision.nsd.integrity import gzip_fault, sha256
-from boldvision.nsd.keys import require_safe_keys, the_missing
+from boldvision.files import reading, sha256
 
 OF_A_COPY = "a file of an existing copy of the bucket"
 

@@ -15,8 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from boldvision.config import S3
-from boldvision.errors import UserError
-from boldvision.nsd.faults import (
+from boldvision.datasets.nsd.faults import (
     BUNDLES,
     LOOPBACK,
     Failed,
@@ -25,6 +24,7 @@ from boldvision.nsd.faults import (
     may_pass,
     refusal,
 )
+from boldvision.errors import UserError
 
 Answer = TypeVar("Answer")
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from boldvision.datasets.miniature.known_answer.finding import Finding
 from boldvision.errors import UserError
 from boldvision.hdf5 import open_pictures
 from boldvision.metrics.identification import two_way_identification
-from boldvision.report.known_answer.finding import Finding
 from boldvision.report.results import Evaluation
 
 IDENTIFICATION = 0.80

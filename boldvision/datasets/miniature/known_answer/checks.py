@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from boldvision.report import results
-from boldvision.report.known_answer.decoding import (
+from boldvision.datasets.miniature.known_answer.decoding import (
     GENERAL,
     check_averaging,
     check_decoding,
@@ -15,9 +14,10 @@ from boldvision.report.known_answer.decoding import (
     check_sessions,
     of_row,
 )
-from boldvision.report.known_answer.finding import Finding
-from boldvision.report.known_answer.identification import check_identification
-from boldvision.report.known_answer.over_time import check_peak, check_silence
+from boldvision.datasets.miniature.known_answer.finding import Finding
+from boldvision.datasets.miniature.known_answer.identification import check_identification
+from boldvision.datasets.miniature.known_answer.over_time import check_peak, check_silence
+from boldvision.report import results
 from boldvision.report.leakage import by_split
 from boldvision.report.results import Evaluation
 

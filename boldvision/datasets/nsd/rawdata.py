@@ -8,10 +8,10 @@ import shutil
 from pathlib import Path
 
 from boldvision.config import Subject
+from boldvision.datasets.nsd import keys
+from boldvision.datasets.nsd.download import writing
+from boldvision.datasets.nsd.runs import TASK_RUNS
 from boldvision.errors import UserError
-from boldvision.nsd import keys
-from boldvision.nsd.download import writing
-from boldvision.nsd.runs import TASK_RUNS
 
 RUN_FILES = ("bold.nii.gz", "bold.json", "events.tsv")
 T1W = re.compile(r"/anat/[^/]*_T1w\.(nii\.gz|json)")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from boldvision.datasets.nsd.roi import AGAIN
 from boldvision.errors import UserError
 from boldvision.files import atomic, reading
-from boldvision.nsd.roi import AGAIN
 
 
 class ImageStack:

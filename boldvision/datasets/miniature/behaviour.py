@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from boldvision import config
-from boldvision.miniature.experiment import run_designs
+from boldvision.datasets.miniature.experiment import run_designs
 from boldvision.seeds import numpy_generator
 
 RESPONSE_COLUMNS = tuple(

@@ -12,10 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from boldvision.config import Design
-from boldvision.errors import UserError
-from boldvision.files import reading
-from boldvision.nsd.roi import AGAIN
-from boldvision.nsd.runs import (
+from boldvision.datasets.nsd.roi import AGAIN
+from boldvision.datasets.nsd.runs import (
     TASK_RUNS,
     TRIALS_EVEN_RUN,
     TRIALS_ODD_RUN,
@@ -23,6 +21,8 @@ from boldvision.nsd.runs import (
     VOLUMES,
     trials_in_run,
 )
+from boldvision.errors import UserError
+from boldvision.files import reading
 
 REPETITIONS = 3
 """Presentations of every image."""

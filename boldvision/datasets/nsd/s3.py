@@ -10,11 +10,10 @@ from functools import partial
 from typing import Any
 
 from boldvision.config import S3
-from boldvision.errors import UserError
-from boldvision.nsd.faults import Failed, is_busy, status
-from boldvision.nsd.integrity import Checksum, checksums, etag
-from boldvision.nsd.keys import require_safe_keys, the_missing
-from boldvision.nsd.transport import (
+from boldvision.datasets.nsd.faults import Failed, is_busy, status
+from boldvision.datasets.nsd.integrity import Checksum, checksums, etag
+from boldvision.datasets.nsd.keys import require_safe_keys, the_missing
+from boldvision.datasets.nsd.transport import (
     PROGRESS,
     Patience,
     anonymous_client,
@@ -22,6 +21,7 @@ from boldvision.nsd.transport import (
     patiently,
     timely,
 )
+from boldvision.errors import UserError
 
 WORKERS = 8
 """Requests in flight at once."""

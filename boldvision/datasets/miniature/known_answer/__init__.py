@@ -10,4 +10,4 @@ CHECKED = (
     "figure_9",
     "leakage",
 )
-"""Items that `boldvision.report.known_answer.checks` looks at, where a scope has them."""
+"""Items that :mod:`.checks` looks at, where a scope has them."""

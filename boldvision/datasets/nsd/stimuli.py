@@ -18,9 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from boldvision.config import Design
-from boldvision.files import reading
-from boldvision.nsd import keys
-from boldvision.nsd.download import (
+from boldvision.datasets.nsd import keys
+from boldvision.datasets.nsd.download import (
     Entry,
     download,
     progress,
@@ -28,10 +27,10 @@ from boldvision.nsd.download import (
     require_disk,
     writing,
 )
-from boldvision.nsd.images import write_images
-from boldvision.nsd.integrity import sha256
-from boldvision.nsd.roi import AGAIN
-from boldvision.nsd.s3 import WORKERS, Bucket, Remote
+from boldvision.datasets.nsd.roi import AGAIN
+from boldvision.datasets.nsd.s3 import WORKERS, Bucket, Remote
+from boldvision.files import reading, sha256
+from boldvision.images import write_images
 
 DATASET = "imgBrick"
 
@@ -93,7 +92,7 @@ def fetch_images(
     design
         Size of the stimulus file.
     out
-        The stack, see `boldvision.nsd.images`; ``<out>.partial/`` holds what is not complete.
+        The stack, see `boldvision.images`; ``<out>.partial/`` holds what is not complete.
     known
         Files of some of the images, by image_id, with which the stack must agree.
 

@@ -102,12 +102,6 @@ def _md5_text(answer: Mapping[str, Any]) -> str:
     return etag(answer)
 
 
-def sha256(path: str | Path) -> str:
-    """Hexadecimal sha256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def agrees(path: str | Path, checksum: Checksum, part_bytes: int | None = None) -> bool | None:
     """Whether a file has a checksum.
 

@@ -12,7 +12,7 @@ from scipy.signal import lfilter
 from scipy.stats import gamma
 
 from boldvision.config import TR_S, Miniature
-from boldvision.miniature.scenes import CATEGORIES, Scene
+from boldvision.datasets.miniature.scenes import CATEGORIES, Scene
 from boldvision.seeds import numpy_generator
 
 FILE_VOLUMES = 226

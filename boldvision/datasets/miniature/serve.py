@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from boldvision.config import S3
+from boldvision.datasets.nsd.transport import anonymous_client
 from boldvision.errors import UserError
-from boldvision.nsd.transport import anonymous_client
 
 PART_BYTES = 8 << 20
 """Larger files are uploaded in parts of this size, as the AWS command line does."""
