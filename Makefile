@@ -50,7 +50,8 @@ test: $(READY) $(PARSER)
 seeds: $(READY)
 	set -e; for seed in $(SEEDS); do \
 	    .env/bin/snakemake --cores $(CORES) known_answer --config dataset=miniature_seed$$seed \
-	        seed=$$seed "miniature={seed: $$seed}" "s3={serve: resources/miniature_seed$$seed/bucket}"; \
+	        seed=$$seed data_seed=$$seed "miniature={seed: $$seed}" \
+	        "s3={serve: resources/miniature_seed$$seed/bucket}"; \
 	done
 
 bench: $(READY)
@@ -60,6 +61,7 @@ docs: $(READY)
 	.env/bin/python -m boldvision config --docs
 	.env/bin/python -m boldvision plan --docs
 	.env/bin/python tests/reliability.py
+	.env/bin/python tests/reruns.py
 
 lock: $(READY)
 	.env/bin/uv pip compile $(COMPILE) envs/requirements.in -o envs/requirements.lock

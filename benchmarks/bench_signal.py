@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from nilearn.signal import clean as nilearn_clean
 
-from boldvision.config import TR_S
+from boldvision.datasets.nsd.runs import TR_S
 from boldvision.signal.clean import clean
 
 VOXELS = 15724  # nsdgeneral of subj01

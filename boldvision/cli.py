@@ -8,29 +8,32 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from boldvision import plugins
 from boldvision.errors import UserError
 from boldvision.files import machine_fault, reading
 from boldvision.launcher import end_with_launcher
 
 STAGES = {
     "config": ("boldvision.config_docs", "check a configuration, or print its keys"),
-    "plan": ("boldvision.plan", "print what tables and figures cost"),
+    "plan": ("boldvision.estimate", "print what tables and figures cost"),
     "miniature": ("boldvision.datasets.miniature.bucket", "write the simulated bucket"),
     "serve": (
         "boldvision.datasets.miniature.serve",
         "serve a folder as an S3 bucket",
     ),
     "fetch": ("boldvision.datasets.nsd.fetch", "download from the bucket"),
-    "voxels": ("boldvision.signal.voxels", "list the voxels of a region of interest"),
-    "prepare": ("boldvision.signal.prepare", "clean the BOLD series of one session"),
-    "betas": ("boldvision.signal.betas", "z-score the single-trial betas of one session"),
+    "voxels": ("boldvision.datasets.nsd.voxels", "list the voxels of a region of interest"),
+    "prepare": ("boldvision.datasets.nsd.prepare", "clean the BOLD series of one session"),
+    "betas": ("boldvision.datasets.nsd.betas", "z-score the single-trial betas of one session"),
     "fmriprep": ("boldvision.signal.fmriprep", "run fMRIPrep on the raw data of one subject"),
-    "prepare_fmriprep": ("boldvision.signal.prepare_fmriprep", "clean its output of one session"),
-    "trials": ("boldvision.trials.table", "list the trials of one subject and their splits"),
-    "latents": ("boldvision.generators.latents", "encode the images of one subject"),
+    "prepare_fmriprep": (
+        "boldvision.datasets.nsd.prepare_fmriprep",
+        "clean its output of one session",
+    ),
+    "trials": ("boldvision.datasets.nsd.trials", "list the trials of one subject and their splits"),
+    "target": ("boldvision.targets.stage", "pass the images of one subject through a network"),
     "generator": ("boldvision.generators.fetch", "fetch and check a published generator"),
     "pretrain": ("boldvision.generators.pretrain", "train the tiny generator"),
-    "train": ("boldvision.decoders.train", "train a decoder"),
     "reconstruct": ("boldvision.decoders.reconstruct", "reconstruct the images of a test set"),
     "weights": ("boldvision.metrics.weights", "fetch and check the networks of the metrics"),
     "evaluate": ("boldvision.metrics.evaluate", "score reconstructions"),
@@ -58,13 +61,13 @@ def settings_from(text: str) -> dict[str, Any]:
 def main(argv: list[str] | None = None) -> int:
     """Run the named stage; import nothing else."""
     argv = sys.argv[1:] if argv is None else argv
-    if not argv or argv[0] not in STAGES:
-        lines = [f"  {name:<16} {about}" for name, (_, about) in STAGES.items()]
+    if not argv or argv[0] not in (known := _stages()):
+        lines = [f"  {name:<20} {about}" for name, about in known.items()]
         print("usage: python -m boldvision STAGE …\n\nstages:", *lines, sep="\n")
         return 0 if argv and argv[0] in ("-h", "--help") else 2
     end_with_launcher()
     try:
-        return importlib.import_module(STAGES[argv[0]][0]).main(argv[1:]) or 0
+        return _run(*argv) or 0
     except OSError as error:
         fault = machine_fault(error)
         if fault is None:
@@ -74,6 +77,23 @@ def main(argv: list[str] | None = None) -> int:
         return _failed(argv[0], error)
     except ValueError as error:
         return _failed(argv[0], _settings_fault(error))
+
+
+def _stages() -> dict[str, str]:
+    """What each stage does, by name: the workflow's, then ``NAME.STAGE`` of every decoder."""
+    own = {name: about for name, (_, about) in STAGES.items()}
+    decoders = {name: plugins.stages(name) for name in plugins.found("decoders")}
+    return own | {
+        f"{decoder}.{stage}": about
+        for decoder, stages in decoders.items()
+        for stage, about in stages.items()
+    }
+
+
+def _run(stage: str, *arguments: str) -> int | None:
+    if stage in STAGES:
+        return importlib.import_module(STAGES[stage][0]).main(list(arguments))
+    return importlib.import_module("boldvision.decoders.stage").main(stage, list(arguments))
 
 
 def _settings_fault(error: ValueError) -> UserError:

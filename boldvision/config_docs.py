@@ -11,7 +11,8 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel
 
-from boldvision.config import Config, Preprocessing, Run
+from boldvision import plugins
+from boldvision.config import Config, Preprocessing
 from boldvision.config.load import load_config
 from boldvision.config.section import distinct
 from boldvision.errors import UserError
@@ -49,7 +50,8 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     if options.check:
         config = read_config(options.check)
-        print(f"{' + '.join(options.check)}: {config.dataset}, {len(config.runs)} runs: correct")
+        runs = len(config.run_names)
+        print(f"{' + '.join(options.check)}: {config.dataset}, {runs} runs: correct")
     elif options.markdown:
         print(markdown())
     elif options.schema:
@@ -95,14 +97,18 @@ def schema() -> str:
 
 
 def markdown() -> str:
-    """Tables of every key: path, type, default, meaning; one more per preprocessing and decoder."""
+    """Tables of every key: path, type, default, meaning; one of each kind that has its own."""
     tables = [_table(Config, "")]
     for kind in get_args(get_args(Preprocessing)[0]):
         name = kind.model_json_schema()["properties"]["kind"]["const"]
         tables.append(f"### Preprocessing with `kind: {name}`\n\n{_first_line(kind.__doc__)}\n")
         tables.append(_table(kind, "preprocessing.NAME."))
-    for run in get_args(get_args(Run)[0]):
-        decoder = run.model_json_schema()["properties"]["decoder"]["const"]
+    for kind in plugins.found("targets"):
+        target = plugins.module("targets", kind, "settings").Target
+        tables.append(f"### Targets with `kind: {kind}`\n\n{_first_line(target.__doc__)}\n")
+        tables.append(_table(target, "targets.NAME."))
+    for decoder in plugins.found("decoders"):
+        run = plugins.module("decoders", decoder, "settings").Run
         tables.append(f"### Runs with `decoder: {decoder}`\n\n{_first_line(run.__doc__)}\n")
         tables.append(_table(run, "runs.NAME."))
     return "\n".join(tables)

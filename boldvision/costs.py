@@ -7,31 +7,73 @@ items above it have not paid for.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from functools import cache
-from math import prod
 from pathlib import Path
 from typing import Any
 
-from boldvision.config import Betas, DynadiffRun, Fmriprep, Generator, Lora, Preprocessing
-from boldvision.datasets.nsd.runs import FILE_VOLUMES, TASK_RUNS, TRIALS_PER_SESSION, VOLUMES
+from boldvision import plugins
+from boldvision.config import Config, Costs, Fmriprep, Generator, Preprocessing
+from boldvision.datasets.choose import dataset_of
+from boldvision.decoders.record import stage_records
+from boldvision.paths import MODEL
+from boldvision.plan import Plan
 from boldvision.runs_table import Evaluation
-from boldvision.shipped import shipped
-from boldvision.workflow import Plan
 
 FSAVERAGE5 = 20_484
 """Vertices, as in :mod:`boldvision.signal.surface`, which needs packages that a plan does not."""
 
-VAE_FACTOR, LATENT_CHANNELS = 8, 4
-"""Of the KL-f8 autoencoders of both generators."""
 
-COMPRESSED = {"time series": 0.33, "betas": 0.45, "raw": 0.5}
-"""Size of a gzip file of int16 volumes, as a fraction of the volumes'. Estimates."""
+@dataclass(frozen=True)
+class Sizes:
+    """What the cost of a model depends on, beside the settings of its run.
 
-RAW_VOLUME = (120, 120, 84, 188)
-"""Grid and volumes of a raw BOLD run of NSD."""
+    Attributes
+    ----------
+    voxels : dict of str to int
+        Of each subject that it is trained on.
+    n_tr : int
+        Samples of its window.
+    generators : dict of str to Generator
+        Those that the run names.
+    rates : Costs
+        Of the configuration.
+    """
+
+    voxels: Mapping[str, int]
+    n_tr: int
+    generators: Mapping[str, Generator]
+    rates: Costs
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one stage of a decoder's training costs.
+
+    Attributes
+    ----------
+    bytes
+        Of what it writes.
+    samples
+        That pass through an optimization, at the speed of the run's trained models, or else at
+        `samples_per_s` on one GPU.
+    hours
+        Of one GPU, or of a core where there is none, for all that is not counted in samples.
+    """
+
+    bytes: float
+    samples: float = 0.0
+    samples_per_s: float = 1.0
+    hours: float = 0.0
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What one reconstruction costs: its side in pixels, and seconds of one GPU."""
+
+    px: int
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +88,7 @@ class Model:
     @property
     def path(self) -> str:
         """Path below ``models/``."""
-        return f"{self.run}/{self.subjects}/{self.window}/seed-{self.seed}"
+        return MODEL.format(**asdict(self))
 
 
 @dataclass(frozen=True)
@@ -56,7 +98,7 @@ class Piece:
     Attributes
     ----------
     stage
-        `images`, `clean series`, `latents`, `models`, `mean images`, `reconstructions` or `scores`.
+        `images`, `clean series`, `targets`, `models`, `free models`, `reconstructions`, `scores`.
     hours
         Of one GPU, or of one core without GPUs; downloads and preprocessing count as none.
     bytes
@@ -81,8 +123,8 @@ class Cost:
         Of these, models that no item above it needs.
     trained
         Of all its models, those that are there.
-    mean_images
-        Averages over training images, which cost nothing.
+    free
+        Models whose training takes no hours.
     training_hours, testing_hours
         Of one GPU, for new pieces that are not there: training; reconstruction and scores.
     bytes
@@ -93,7 +135,7 @@ class Cost:
     models: int
     new: int
     trained: int
-    mean_images: int
+    free: int
     training_hours: float
     testing_hours: float
     bytes: float
@@ -137,7 +179,7 @@ def models(plan: Plan, evaluations: Iterable[Evaluation]) -> list[Model]:
     """Models behind evaluations, each once; a model that another starts from comes before it."""
     found: dict[Model, None] = {}
     for e in evaluations:
-        start = getattr(plan.config.run(e.run), "pretrained", None)
+        start = plan.config.run(e.run).pretrained
         if start:
             found[Model(start.run, "+".join(start.subjects), e.window, e.seed)] = None
         found[Model(e.run, e.subjects, e.window, e.seed)] = None
@@ -154,7 +196,7 @@ def disk_by_stage(plan: Plan, scope: str) -> dict[str, float]:
     everything: dict[str, Piece] = {}
     for item in plan.items_of(scope):
         everything |= pieces(plan, plan.items[scope, item])
-    total = dict.fromkeys(("images", "clean series", "latents", "models", "reconstructions"), 0.0)
+    total = dict.fromkeys(("images", "clean series", "targets", "models", "reconstructions"), 0.0)
     for piece in everything.values():
         if piece.stage in total:
             total[piece.stage] += piece.bytes
@@ -170,62 +212,58 @@ def in_flight(plan: Plan, scope: str) -> dict[str, float]:
     }
     found: dict[str, float] = {}
     for name, subject in used:
-        what, size = _raw(plan, plan.config.preprocessing[name], subject)
+        preprocessing = plan.config.preprocessing[name]
+        what, size = dataset_of(plan.config).download(preprocessing, plan.config.subjects[subject])
         found[what] = max(size, found.get(what, 0.0))
     return {what: found[what] for what in sorted(found) if found[what]}
 
 
 @cache
-def trained_parameters(plan: Plan, model: Model) -> int:
-    """Numbers in a model's file, counted from the networks themselves, without their weights."""
-    import torch
-
-    from boldvision.decoders.dynadiff.brain_module import BrainModule
-
+def training(plan: Plan, model: Model) -> dict[str, Work]:
+    """What each stage of a model's training costs, as its decoder says."""
     run = plan.config.run(model.run)
-    if not isinstance(run, DynadiffRun):
-        return 3 * run.image_px**2
-    generator = plan.config.generators[run.generator]
-    preprocessing = plan.config.preprocessing[run.preprocessing]
-    voxels = {name: _voxels(plan, preprocessing, name) for name in model.subjects.split("+")}
-    with torch.device("meta"):
-        brain_module = BrainModule(
-            voxels,
-            plan.config.window(model.window).n_tr,
-            generator.tokens,
-            generator.width,
-            run.brain_module,
-        )
-    learned = run.training.unconditional == "learned"
-    return (
-        sum(parameter.numel() for parameter in brain_module.parameters())
-        + learned * generator.tokens * generator.width
-        + _trained_of_unet(generator, run.finetune, run.lora)
-    )
+    n_tr = plan.config.window(model.window).n_tr
+    sizes = _sizes(plan.config, run, tuple(model.subjects.split("+")), n_tr)
+    return plugins.module("decoders", run.decoder, "cost").training(run, sizes)
 
 
-def samples_per_s(plan: Plan, run: str, measured: bool) -> float:
-    """Training samples per GPU and second: of the run's own models, or as configured."""
-    folder = Path(plan.config.results, "models", run)
-    records = folder.glob("*/*/seed-*/training.json") if measured else ()
+@cache
+def picture(plan: Plan, name: str) -> Picture:
+    """What one reconstruction of a run costs, as its decoder says."""
+    run = plan.config.run(name)
+    return plugins.module("decoders", run.decoder, "cost").picture(run, _sizes(plan.config, run))
+
+
+def samples_per_s(plan: Plan, run: str, stage: str) -> float | None:
+    """Training samples per GPU and second of the run's own models, if there are any."""
     rates = []
-    for file in records:
-        record = json.loads(file.read_text())
+    for file in Path(plan.paths.models, run).glob("*/*/seed-*/model.json"):
+        record = stage_records(file.parent).get(stage, {})
         rates.append(record.get("samples_per_second", 0) / record.get("processes", 1))
     rates = [rate for rate in rates if rate]
-    return sum(rates) / len(rates) if rates else plan.config.costs.train_samples_per_s
+    return sum(rates) / len(rates) if rates else None
 
 
 def pictures_per_window(plan: Plan, evaluation: Evaluation) -> int:
     """Pictures of one test window at most: none leaves its run, no image of a test run repeats."""
-    config = plan.config
-    design, sessions = config.design, config.subjects[evaluation.subject].sessions
-    if plan.config.run(evaluation.run).split != "standard":
-        return round(config.time_resolved_test_runs * TRIALS_PER_SESSION / TASK_RUNS)
+    config, subject = plan.config, plan.config.subjects[evaluation.subject]
+    dataset, design = dataset_of(config), config.design
+    trials = dataset.trials(subject)
+    if config.run(evaluation.run).split != "standard":
+        return round(config.time_resolved_test_runs * trials / dataset.task_runs(subject))
     if config.test_sets[evaluation.test_set].trials != "all":
         return design.shared_images
-    shared = design.shared_images / design.images_per_subject
-    return round(sessions * TRIALS_PER_SESSION * shared)
+    return round(trials * design.shared_images / design.images_per_subject)
+
+
+def _sizes(config: Config, run: Any, subjects: tuple[str, ...] = (), n_tr: int = 0) -> Sizes:
+    preprocessing = config.preprocessing[run.preprocessing]
+    return Sizes(
+        voxels={name: _voxels(config, preprocessing, name) for name in subjects},
+        n_tr=n_tr,
+        generators={name: config.generators[name] for name in run.generator_names()},
+        rates=config.costs,
+    )
 
 
 def _pieces(plan: Plan, evaluations: list[Evaluation], measured: bool) -> Iterator[Piece]:
@@ -236,8 +274,8 @@ def _pieces(plan: Plan, evaluations: list[Evaluation], measured: bool) -> Iterat
         yield _images(plan, subject)
         settings = plan.config.run(run)
         yield from _series(plan, settings.preprocessing, subject)
-        if isinstance(settings, DynadiffRun):
-            yield _latents(plan, settings.generator, subject)
+        for target in settings.target_names():
+            yield _target(plan, target, subject)
     yield from (_model(plan, model, measured) for model in trained)
     for e in evaluations:
         yield from _test(plan, e)
@@ -246,97 +284,54 @@ def _pieces(plan: Plan, evaluations: list[Evaluation], measured: bool) -> Iterat
 def _images(plan: Plan, subject: str) -> Piece:
     design = plan.config.design
     size = design.images_per_subject * design.image_px**2 * 3
-    return Piece("images", f"{plan.config.resources}/images/{subject}.h5", 0, size)
+    return Piece("images", plan.paths.images.format(subject=subject), 0, size)
 
 
 def _series(plan: Plan, name: str, subject: str) -> Iterator[Piece]:
     preprocessing = plan.config.preprocessing[name]
-    samples = {"nsd_prep": TASK_RUNS * VOLUMES, "betas": TRIALS_PER_SESSION}
-    if isinstance(preprocessing, Fmriprep):
-        samples["fmriprep"] = TASK_RUNS * preprocessing.volumes
+    samples = dataset_of(plan.config).samples(preprocessing)
     itemsize = {"float16": 2, "float32": 4}[preprocessing.dtype]
-    size = samples[preprocessing.kind] * _voxels(plan, preprocessing, subject) * itemsize
+    size = samples * _voxels(plan.config, preprocessing, subject) * itemsize
     for session in range(1, plan.config.subjects[subject].sessions + 1):
-        path = f"{plan.config.results}/bold/{name}/{subject}/session{session:02d}.npy"
+        path = plan.paths.series.format(
+            preprocessing=name, subject=subject, session=f"{session:02d}"
+        )
         yield Piece("clean series", path, 0, size)
 
 
-def _voxels(plan: Plan, preprocessing: Preprocessing, subject: str) -> int:
+def _voxels(config: Config, preprocessing: Preprocessing, subject: str) -> int:
     on_surface = isinstance(preprocessing, Fmriprep)
-    return FSAVERAGE5 if on_surface else plan.config.subjects[subject].voxels
+    return FSAVERAGE5 if on_surface else config.subjects[subject].voxels
 
 
-def _latents(plan: Plan, name: str, subject: str) -> Piece:
-    side = plan.config.generators[name].image_px // VAE_FACTOR
-    # mean and log-variance, float16
-    size = plan.config.design.images_per_subject * LATENT_CHANNELS * side**2 * 2 * 2
-    return Piece("latents", f"{plan.config.results}/latents/{name}/{subject}.h5", 0, size)
+def _target(plan: Plan, name: str, subject: str) -> Piece:
+    target = plan.config.target(name)
+    generators = {name: plan.config.generators[name] for name in target.generator_names()}
+    size = plan.config.design.images_per_subject * target.bytes_per_image(generators)
+    return Piece("targets", plan.paths.target.format(target=name, subject=subject), 0, size)
 
 
 def _model(plan: Plan, model: Model, measured: bool) -> Piece:
-    path = f"{plan.config.results}/models/{model.path}/training.json"
-    size = 4 * trained_parameters(plan, model)
-    run = plan.config.run(model.run)
-    if not isinstance(run, DynadiffRun):
-        return Piece("mean images", path, 0, size)
-    samples = run.training.steps * run.training.batch_size
-    seconds = plan.config.costs.job_s + samples / samples_per_s(plan, model.run, measured)
-    return Piece("models", path, seconds / 3600, size)
+    hours, size = 0.0, 0.0
+    for stage, work in training(plan, model).items():
+        known = samples_per_s(plan, model.run, stage) if measured else None
+        seconds = work.samples / (known or work.samples_per_s)
+        own = work.hours + seconds / 3600
+        hours += own + (plan.config.costs.job_s / 3600 if own else 0)
+        size += work.bytes
+    path = f"{plan.paths.models}/{model.path}/model.json"
+    return Piece("models" if hours else "free models", path, hours, size)
 
 
 def _test(plan: Plan, e: Evaluation) -> Iterator[Piece]:
-    rates, run = plan.config.costs, plan.config.run(e.run)
+    rates, one = plan.config.costs, picture(plan, e.run)
     pictures = pictures_per_window(plan, e) * len(plan.config.test_sets[e.test_set].windows)
-    if isinstance(run, DynadiffRun):
-        px = plan.config.generators[run.generator].image_px
-        seconds = rates.job_s + pictures / rates.reconstruct_images_per_s
-    else:
-        px, seconds = run.image_px, 0.0
-    path = f"{plan.config.results}/reconstructions/{e.reconstruction}"
-    yield Piece("reconstructions", path, seconds / 3600, pictures * px**2 * 3)
+    seconds = rates.job_s + pictures * one.seconds if one.seconds else 0.0
+    path = plan.paths.of(plan.paths.pictures, e)
+    yield Piece("reconstructions", path, seconds / 3600, pictures * one.px**2 * 3)
     values = pictures * len(plan.config.metrics.sets[e.metrics])
     seconds = rates.job_s + values / rates.score_values_per_s
-    yield Piece("scores", f"{plan.config.results}/metrics/{e.scores}.parquet", seconds / 3600, 0)
-
-
-def _raw(plan: Plan, preprocessing: Preprocessing, subject: str) -> tuple[str, float]:
-    """What one job downloads, and its bytes."""
-    config = plan.config.subjects[subject]
-    volume = 2 * prod(config.grid)
-    if isinstance(preprocessing, Betas):
-        compressed = COMPRESSED["betas"] if preprocessing.file == "nii.gz" else 1
-        return "betas of a session", volume * TRIALS_PER_SESSION * compressed
-    if isinstance(preprocessing, Fmriprep):
-        runs = 0 if preprocessing.derivatives else TASK_RUNS * config.sessions
-        return "raw BOLD of a subject", 2 * prod(RAW_VOLUME) * runs * COMPRESSED["raw"]
-    series = volume * FILE_VOLUMES * TASK_RUNS * COMPRESSED["time series"]
-    return "time series of a session", series
-
-
-@cache
-def _trained_of_unet(generator: Generator, what: Any, lora: Lora) -> int:
-    import torch
-    from diffusers import UNet2DConditionModel
-
-    from boldvision.config import Training
-    from boldvision.decoders.dynadiff.model import finetune
-    from boldvision.generators.base import full_size_unet_config
-
-    sizes = (
-        UNet2DConditionModel.load_config(
-            Path(shipped(generator.folder)) / "image_unet", local_files_only=True
-        )
-        if generator.kind == "tiny"
-        else full_size_unet_config()
-    )
-    settings = DynadiffRun(
-        decoder="dynadiff", split="standard", preprocessing="any", generator="any",
-        finetune=what, lora=lora, training=Training(learning_rate=1),
-    )  # fmt: skip
-    with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(sizes).requires_grad_(False)
-        finetune(unet, settings)
-    return sum(p.numel() for p in unet.parameters() if p.requires_grad)
+    yield Piece("scores", plan.paths.of(plan.paths.scores, e), seconds / 3600, 0)
 
 
 def _cost(item: str, needed: dict[str, Piece], paid: set[str], measured: bool) -> Cost:
@@ -353,7 +348,7 @@ def _cost(item: str, needed: dict[str, Piece], paid: set[str], measured: bool) -
         models=len(trained),
         new=sum(piece.path not in paid for piece in trained),
         trained=sum(map(there, trained)),
-        mean_images=sum(piece.stage == "mean images" for piece in needed.values()),
+        free=sum(piece.stage == "free models" for piece in needed.values()),
         training_hours=hours("models"),
         testing_hours=hours("reconstructions", "scores"),
         bytes=sum(piece.bytes for piece in left),

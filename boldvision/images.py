@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from boldvision.datasets.nsd.roi import AGAIN
-from boldvision.errors import UserError
+from boldvision.errors import FETCH_AGAIN, UserError
 from boldvision.files import atomic, reading
 
 
@@ -113,7 +112,7 @@ def _require_equal(pixels: np.ndarray, image_id: int, file: Path) -> None:
     from PIL import Image
 
     with (
-        reading(file, "a PNG of a shared image", AGAIN),
+        reading(file, "a PNG of a shared image", FETCH_AGAIN),
         Image.open(file, formats=["PNG"]) as image,
     ):
         # The size is in the header: what else a PNG could unpack to is not unpacked.

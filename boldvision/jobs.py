@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from shlex import join
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pydantic import BaseModel
 
-from boldvision.config import Config, Fmriprep, Generator
+from boldvision import plugins
+from boldvision.config import Config, Fmriprep, Generator, Training
+from boldvision.datasets.choose import dataset_of
 from boldvision.errors import UserError
 from boldvision.metrics.measures import MEASURES
-from boldvision.shipped import shipped
+from boldvision.paths import Paths
+from boldvision.shipped import ROOT, shipped
 
 OPERATIONAL = {"device_batch_size", "checkpoint_every", "log_every"}
 """Settings of training that change its speed and memory, not the model (but for rounding)."""
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 def as_json(**settings: Any) -> str:
@@ -41,7 +45,8 @@ class Jobs:
 
     def __init__(self, config: Config):
         self.config = config
-        self.results = config.results
+        self.dataset = dataset_of(config)
+        self.paths = Paths(config.dataset)
         self.fetched_generators = {
             generator.folder: generator
             for generator in config.generators.values()
@@ -52,7 +57,7 @@ class Jobs:
 
     def runs_of(self, decoder: str | None = None) -> str:
         """Wildcard constraint: the runs of a decoder, or all; of all sessions or of few."""
-        names = [n for n in self.config.runs if decoder in (None, self.config.run(n).decoder)]
+        names = [n for n in self.config.run_names if decoder in (None, self.config.run(n).decoder)]
         return f"({one_of(names)})(-[1-9][0-9]?sessions)?"
 
     def preprocessings_of(self, kind: str) -> str:
@@ -74,55 +79,51 @@ class Jobs:
 
     def derivatives(self, wildcards: Any) -> str:
         """fMRIPrep's output of a subject: existing derivatives, or those of its own job."""
-        own = f"{self.results}/fmriprep/{wildcards.preprocessing}/{wildcards.subject}"
+        own = self.paths.derivatives.format(**dict(wildcards.items()))
         return self.fmriprep(wildcards).derivatives or own
+
+    # What a model is made of
 
     def trained_subjects(self, wildcards: Any) -> list[str]:
         """Subjects that a model is trained on."""
         return wildcards.subjects.split("+")
 
-    def bold(self, wildcards: Any) -> list[str]:
-        """Folders of clean series: of one subject, or of all that a model is trained on."""
-        subject = getattr(wildcards, "subject", None)
-        preprocessing = self._run(wildcards).preprocessing
-        return [
-            f"{self.results}/bold/{preprocessing}/{name}"
-            for name in ([subject] if subject else self.trained_subjects(wildcards))
-        ]
+    def trials(self, wildcards: Any) -> list[str]:
+        """Trial tables of the subjects that a model is trained on."""
+        return [self.paths.trials.format(subject=s) for s in self.trained_subjects(wildcards)]
 
-    def series(self, wildcards: Any) -> list[str]:
-        """Clean series of every session in the folders of :meth:`bold`."""
-        return self._series(wildcards, sessions=None)
+    def images(self, wildcards: Any) -> list[str]:
+        """The pictures that they saw."""
+        return [self.paths.images.format(subject=s) for s in self.trained_subjects(wildcards)]
 
     def training_series(self, wildcards: Any) -> list[str]:
-        """Clean series of the sessions that a run is trained on.
+        """Clean series of the sessions that a run is trained on."""
+        subjects, sessions = self.trained_subjects(wildcards), self._run(wildcards).sessions
+        return [file for s in subjects for file in self._series(wildcards, s, sessions)]
 
-        Raises
-        ------
-        UserError
-            A subject has fewer.
-        """
-        wanted = self._run(wildcards).sessions
-        for name in self.trained_subjects(wildcards):
-            if wanted and wanted > (known := self.config.subjects[name].sessions):
-                raise UserError(
-                    f"run {wildcards.run!r}: expected at most {known} sessions, all that {name} "
-                    f"has, found {wanted}; lower `few_sessions` of the scope, or `sessions` of the "
-                    "run"
-                )
-        return self._series(wildcards, wanted)
+    def tested_series(self, wildcards: Any) -> list[str]:
+        """Clean series of all sessions of the subject that a model is tested on."""
+        return self._series(wildcards, wildcards.subject, None)
 
-    def _series(self, wildcards: Any, sessions: int | None) -> list[str]:
-        return [
-            f"{folder}/session{session:02d}.npy"
-            for folder in self.bold(wildcards)
-            for session in range(1, (sessions or self._sessions(folder)) + 1)
-        ]
+    def targets(self, wildcards: Any) -> list[str]:
+        """What frozen networks make of the images of the subjects that a model is trained on."""
+        subjects = self.trained_subjects(wildcards)
+        return [file for s in subjects for file in self._targets(wildcards, s)]
 
-    def _sessions(self, bold_folder: str) -> int:
-        return self.config.subjects[bold_folder.rsplit("/", 1)[1]].sessions
+    def also_read(self, wildcards: Any) -> list[str]:
+        """What a run's reconstruction reads of the tested subject beside trials and BOLD."""
+        files = {
+            "images": [self.paths.images.format(subject=wildcards.subject)],
+            "targets": self._targets(wildcards, wildcards.subject),
+        }
+        return [file for what in self._run(wildcards).reads for file in files[what]]
 
-    def pretrained(self, wildcards: Any) -> list[str]:
+    def generators(self, wildcards: Any) -> list[str]:
+        """Files of the generators that a run uses."""
+        names = self._run(wildcards).generator_names()
+        return [file for name in names for file in self._generator_files(name)]
+
+    def start(self, wildcards: Any) -> list[str]:
         """The model that a run starts from, if it does."""
         start = self._run(wildcards).pretrained
         if start is None:
@@ -132,33 +133,73 @@ class Jobs:
                 f"runs.{wildcards.run}: pretrained.subjects has {', '.join(sorted(known))}, whom "
                 "the run is trained on: expected new subjects; change one of them"
             )
-        place = f"{start.run}/{'+'.join(start.subjects)}/{wildcards.window}/seed-{wildcards.seed}"
-        return [f"{self.results}/models/{place}/model.safetensors"]
+        place = {"subjects": "+".join(start.subjects), "run": start.run}
+        where = {"window": wildcards.window, "seed": wildcards.seed}
+        return [self.paths.model_json.format(**place, **where)]
 
     def start_options(self, wildcards: Any) -> list[str]:
-        """Options of the stage `train` that name that model."""
-        return [f"--pretrained={model}" for model in self.pretrained(wildcards)]
+        """Options of a stage that name the folder of that model."""
+        return [f"--start={file.rpartition('/')[0]}" for file in self.start(wildcards)]
 
-    def generator(self, wildcards: Any) -> Generator | None:
-        """The generator that is named, or that a run uses."""
-        name = getattr(wildcards, "generator", None)
-        name = name or getattr(self._run(wildcards), "generator", None)
-        if not name:
-            return None
+    def data(self, wildcards: Any) -> str:
+        """Where the data of the subjects are that a model is trained on, or tested on."""
+        run, tested = self._run(wildcards), getattr(wildcards, "subject", None)
+        return as_json(
+            **{
+                subject: {
+                    "trials": self.paths.trials.format(subject=subject),
+                    "images": self.paths.images.format(subject=subject),
+                    "bold": self._bold(wildcards, subject),
+                    "targets": {
+                        name: self.paths.target.format(target=name, subject=subject)
+                        for name in run.target_names()
+                    },
+                }
+                for subject in ([tested] if tested else self.trained_subjects(wildcards))
+            }
+        )
+
+    def _targets(self, wildcards: Any, subject: str) -> list[str]:
+        names = self._run(wildcards).target_names()
+        return [self.paths.target.format(target=name, subject=subject) for name in names]
+
+    def _series(self, wildcards: Any, subject: str, sessions: int | None) -> list[str]:
+        last = sessions or self.config.subjects[subject].sessions
+        where = {"preprocessing": self._run(wildcards).preprocessing, "subject": subject}
+        return [
+            self.paths.series.format(**where, session=f"{session:02d}")
+            for session in range(1, last + 1)
+        ]
+
+    def _bold(self, wildcards: Any, subject: str) -> str:
+        preprocessing = self._run(wildcards).preprocessing
+        return self.paths.bold.format(preprocessing=preprocessing, subject=subject)
+
+    def _generator(self, name: str) -> Generator:
         settings = self.config.generators[name]
         if settings.repository:
             return settings
         return settings.model_copy(update={"folder": shipped(settings.folder)})
 
-    def generator_files(self, wildcards: Any) -> list[str]:
-        """The generator's folder where it is fetched, its weights where it ships."""
-        generator = self.generator(wildcards)
-        if generator is None:
-            return []
+    def _generator_files(self, name: str) -> list[str]:
+        """A generator's folder where it is fetched, its weights where it ships."""
+        generator = self._generator(name)
         if generator.repository:
             return [generator.folder]
-        weights = "diffusion_pytorch_model.safetensors"
-        return [f"{generator.folder}/{part}/{weights}" for part in ("image_unet", "vae")]
+        return [f"{generator.folder}/{part}/{WEIGHTS}" for part in ("image_unet", "vae")]
+
+    # Targets
+
+    def target_generators(self, wildcards: Any) -> list[str]:
+        """Files of the generators that a target uses."""
+        names = self.config.target(wildcards.target).generator_names()
+        return [file for name in names for file in self._generator_files(name)]
+
+    def target_settings(self, wildcards: Any) -> str:
+        """A target and its generators."""
+        target = self.config.target(wildcards.target)
+        generators = {name: self._generator(name) for name in target.generator_names()}
+        return as_json(target=target, generators=generators)
 
     # Settings and commands
 
@@ -172,51 +213,65 @@ class Jobs:
 
     def source(self, wildcards: Any) -> str:
         """Where a download comes from."""
-        return as_json(
-            s3=self.config.s3,
-            nsd_terms_accepted=self.config.nsd_terms_accepted,
-            raw=self.config.raw,
-        )
+        return as_json(**self.dataset.source(self.config))
 
-    def run_settings(self, wildcards: Any) -> str:
-        """A run, its generator, its preprocessing and the window that it is trained on."""
-        run = self._run(wildcards)
-        return as_json(
-            run=run.model_dump(
-                mode="json", exclude={"reconstruction": True, "training": OPERATIONAL}
-            ),
-            preprocessing=self.config.preprocessing[run.preprocessing],
-            generator=self.generator(wildcards),
-            window=self.config.window(wildcards.window),
-        )
+    def stage_settings(self, stage: str) -> Callable[[Any], str]:
+        """Params function: what changes what a stage of a decoder makes.
 
-    def training_job(self, wildcards: Any) -> str:
-        """Settings of a training job that do not change its model."""
-        return self._run(wildcards).training.model_dump_json(include=OPERATIONAL)
+        A run, its generators, its preprocessing and the window that it is trained on. Of the run,
+        what belongs to other stages or to reconstruction is left out.
+        """
+
+        def settings(wildcards: Any) -> str:
+            run = self._run(wildcards)
+            others = {"reconstruction", *plugins.stages(run.decoder)} - {stage}
+            return as_json(
+                run=_without(run, others),
+                preprocessing=self.config.preprocessing[run.preprocessing],
+                generators={name: self._generator(name) for name in run.generator_names()},
+                window=self.config.window(wildcards.window),
+            )
+
+        return settings
+
+    def stage_job(self, wildcards: Any) -> str:
+        """Settings of the run that do not change its model."""
+        return as_json(**_operational(self._run(wildcards)))
 
     def reconstruction_settings(self, wildcards: Any) -> str:
-        """A run, its generator, its preprocessing, and the windows and trials of a test set."""
+        """A run, its generators, its preprocessing, and the windows and trials of a test set."""
         run, test_set = self._run(wildcards), self.config.test_sets[wildcards.test_set]
         names = [wildcards.window if name == "own" else name for name in test_set.windows]
         return as_json(
-            run=run.model_dump(mode="json", exclude={"training": OPERATIONAL}),
+            run=_without(run, set()),
             preprocessing=self.config.preprocessing[run.preprocessing],
-            generator=self.generator(wildcards),
+            generators={name: self._generator(name) for name in run.generator_names()},
             windows={name: self.config.window(name) for name in names},
             trials=test_set.trials,
-            batch_size=run.reconstruction.batch_size if hasattr(run, "reconstruction") else 64,
+            data_seed=self.config.data_seed,
         )
+
+    def environment(self, wildcards: Any) -> str:
+        """Conda environment that a run's pictures are made in."""
+        return f"{ROOT}/envs/{self._run(wildcards).environment}.yaml"
 
     def fetched_metrics(self) -> dict[str, Any]:
         """Settings of the metrics with the networks that some set needs: those are fetched."""
         metrics = self.config.metrics
-        roles = {MEASURES[name].role for chosen in metrics.sets.values() for name in chosen}
-        return metrics.model_dump(mode="json", include={"protocol", "weights_folder"}) | {
-            "networks": {
-                role: metrics.networks[role] for role in metrics.networks if role in roles
-            },
-            "sets": {},
-        }
+        needed = self._networks(name for chosen in metrics.sets.values() for name in chosen)
+        settings = metrics.model_dump(mode="json", include={"protocol", "weights_folder"})
+        return settings | {"networks": needed, "sets": {}}
+
+    def metrics_settings(self, wildcards: Any) -> str:
+        """A set of metrics and their settings, with the networks that these need."""
+        metrics, chosen = self.config.metrics, self.config.metrics.sets[wildcards.metrics]
+        settings = metrics.model_dump(mode="json", exclude={"networks", "sets"})
+        return as_json(**settings, networks=self._networks(chosen), sets={}, set=chosen)
+
+    def _networks(self, metrics: Iterable[str]) -> dict[str, Any]:
+        roles = {MEASURES[name].role for name in metrics}
+        networks = self.config.metrics.networks
+        return {role: networks[role] for role in networks if role in roles}
 
     def launch_options(self, wildcards: Any) -> list[str]:
         """Options of the stage `gpu` that a run's training needs."""
@@ -225,20 +280,12 @@ class Jobs:
         return ["--precision", training.precision, *deepspeed]
 
     def served(self, *prefixes: str) -> str:
-        """Beginning of a command that downloads keys with these prefixes.
-
-        The simulated bucket is served on loopback around the command. The rules insert it as it is,
-        so every word is quoted here; a prefix may hold wildcards.
-        """
-        s3 = self.config.s3
-        if s3.serve is None:
-            return ""
-        words = ["serve", s3.serve, "--bucket", s3.bucket, "--prefix", *prefixes, "--"]
-        return f"python -m boldvision {join(words)}"
+        """Beginning of a command that downloads keys with these prefixes, see `Dataset.served`."""
+        return self.dataset.served(self.config.s3, *prefixes)
 
     def endpoint(self, wildcards: Any) -> list[str]:
-        """End of that command: where `serve` puts the address of its server."""
-        return ["--endpoint", "{endpoint}"] if self.config.s3.serve else []
+        """End of that command."""
+        return self.dataset.endpoint(self.config.s3)
 
     def _run(self, wildcards: Any) -> Any:
         return self.config.run(wildcards.run)
@@ -248,3 +295,21 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     raise TypeError(f"{type(value)} is not a setting")
+
+
+def _without(run: BaseModel, others: set[str]) -> dict[str, Any]:
+    """Settings of a run without those of `others`, and without operational ones."""
+    values = run.model_dump(mode="json", exclude=others)
+    for name in values:
+        if isinstance(getattr(run, name), Training):
+            values[name] = getattr(run, name).model_dump(mode="json", exclude=OPERATIONAL)
+    return values
+
+
+def _operational(run: BaseModel) -> dict[str, Any]:
+    fields = {name: getattr(run, name) for name in type(run).model_fields}
+    return {
+        name: value.model_dump(mode="json", include=OPERATIONAL)
+        for name, value in fields.items()
+        if isinstance(value, Training)
+    }

@@ -44,3 +44,8 @@ def load_parameters(
     with torch.no_grad():
         for name, value in saved.items():
             expected[name].copy_(value)
+
+
+def non_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:
+    """Name of the first of `tensors` that holds a NaN or an infinity; `None` if none does."""
+    return next((n for n, tensor in tensors.items() if not torch.isfinite(tensor).all()), None)

@@ -1,201 +1,224 @@
-"""The `plan` stage: what the paper costs, printed before anything runs."""
+"""What is asked for: the tables and figures of a scope, their files and what these are made of."""
 
 from __future__ import annotations
 
-import argparse
-import csv
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, fields
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
 
-from boldvision.config import split_run_name
-from boldvision.costs import Cost, costs, disk_by_stage, in_flight, models
+from boldvision.config import Config
+from boldvision.datasets.choose import dataset_of
 from boldvision.errors import UserError
-from boldvision.files import atomic
-from boldvision.shipped import ROOT, shipped
-from boldvision.workflow import Plan
+from boldvision.paths import Paths
+from boldvision.report.tables import TABLES as PAPER_TABLES
+from boldvision.runs_table import ITEMS, Evaluation, evaluations, runs_of
 
-DEFAULT, NSD = "config/config.yaml", "config/nsd.yaml"
-TARGETS = ROOT / "docs" / "targets.md"
-HEADER = ["item", "models", "new", "trained", "mean images", "training h", "testing h", "disk"]
-UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+TABLES = tuple(f"table_{number}" for number in range(1, 9))
 
 
-def main(argv: list[str]) -> None:
-    """Print what tables and figures cost, or rewrite what documents it."""
-    parser = argparse.ArgumentParser(prog="python -m boldvision plan", description=__doc__)
-    parser.add_argument(
-        "--configfile", nargs="+", default=[], metavar="FILE", help=f"YAML files over {DEFAULT}"
-    )
-    parser.add_argument("--scope", default="paper", help="a name of `scopes`")
-    parser.add_argument("--item", help="one table or figure, alone, and its models")
-    parser.add_argument("--markdown", action="store_true", help="print Markdown")
-    parser.add_argument("--docs", action="store_true", help=f"rewrite {TARGETS.name}")
-    options = parser.parse_args(argv)
-    if options.docs:
-        with atomic(TARGETS) as part:
-            part.write_text(targets())
-        return
-    plan = _read(shipped(DEFAULT), *options.configfile)
-    if options.scope not in plan.config.scopes:
-        raise UserError(
-            f"--scope: {options.scope!r} is none of {', '.join(plan.config.scopes)}; see `scopes`"
-        )
-    if options.item:
-        print(of_item(plan, options.scope, options.item, options.markdown))
-    else:
-        left = costs(plan, options.scope, plan.items_of(options.scope))
-        print(of_scope(plan, options.scope, left, options.markdown))
+class Plan:
+    """The items of the runs table, as the rules see them.
 
+    Methods that take `wildcards` are input or params functions; :meth:`rows`, :meth:`scores` and
+    :meth:`pictures` return one, for an item in the scope that is asked for. The item's name may
+    hold wildcards, as in ``table_{number}``.
 
-def of_scope(plan: Plan, scope: str, left: list[Cost], markdown: bool = False) -> str:
-    """What is `left` to do for the items of a scope, and what the numbers rest on."""
-    disk, raw = (
-        ", ".join(f"{what} {_bytes(size)}" for what, size in found(plan, scope).items())
-        for found in (disk_by_stage, in_flight)
-    )
-    return f"""{_table(HEADER, map(_row, left), markdown)}
-
-Scope {scope} of {plan.config.dataset}.
-- new: models that no item above needs; trained: models that are there.
-- h: hours of one {plan.config.costs.gpu}, for what is new and not there; testing: reconstruction
-  and scores. Rates: those of a run's trained models; else {plan.config.costs.source}.
-- disk: for what is new and not there. In all: {disk}.
-- Raw files are removed once prepared. A job in flight (`--resources downloads=N`) holds at most:
-  {raw}.
-- Not counted: preprocessing, fMRIPrep and its derivatives, latents' encoding, networks of generator
-  and metrics."""
-
-
-def of_item(plan: Plan, scope: str, item: str, markdown: bool = False) -> str:
-    """What is left to do for one item alone, and its models.
+    Parameters
+    ----------
+    config : Config
 
     Raises
     ------
     UserError
-        The runs table has no such item.
+        The runs table is wrong, or does not fit the configuration.
     """
-    if (scope, item) not in plan.items:
-        raise UserError(f"{plan.config.runs_table}: no line for {item!r}")
-    alone, _total = costs(plan, scope, [item])
-    paths = [model.path for model in models(plan, plan.items[scope, item])]
-    trained = [
-        Path(plan.config.results, "models", path, "training.json").exists() for path in paths
-    ]
-    rows = [[path, "yes" if done else "no"] for path, done in zip(paths, trained, strict=True)]
-    return "\n\n".join([
-        _table(HEADER, [_row(alone)], markdown),
-        _table(["model", "trained"], rows, markdown),
-    ])  # fmt: skip
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.dataset = dataset_of(config)
+        self.paths = Paths(config.dataset)
+        runs = runs_of(config)
+        self.item_names = [item for item in ITEMS if item in set(runs["item"])]
+        self.items = {
+            (scope, item): evaluations(self.config, runs, scope, item)
+            for scope in self.config.scopes
+            for item in self.item_names
+        }
+        self._check_items()
+        self._check_metrics()
+
+    # Targets
+
+    def table(self, name: str, scope: str) -> list[str]:
+        """Files of a table."""
+        return [
+            self.paths.table.format(scope=scope, table=name, kind=kind)
+            for kind in ("csv", "md", "tex")
+        ]
+
+    def figure(self, name: str, scope: str) -> list[str]:
+        """Files of a figure."""
+        return [
+            self.paths.figure.format(scope=scope, figure=name, kind=kind) for kind in ("pdf", "png")
+        ]
+
+    def scorecard(self, scope: str) -> list[str]:
+        """Files of the scorecard."""
+        return [self.paths.scorecard.format(scope=scope, kind=kind) for kind in ("csv", "html")]
+
+    def known_answer(self, scope: str) -> list[str]:
+        """The check of the known answer; real data have none."""
+        checked = self.dataset.checked and self.config.scopes[scope].known_answer
+        return [self.paths.known_answer.format(scope=scope)] if checked else []
+
+    def gallery(self, scope: str) -> list[str]:
+        """The page on which reconstructions are looked at, a folder."""
+        return [self.paths.gallery.format(scope=scope)]
+
+    def item(self, name: str, scope: str) -> list[str]:
+        """Files of a table, a figure or the gallery."""
+        if name in TABLES:
+            return self.table(name, scope)
+        return self.gallery(scope) if name == "gallery" else self.figure(name, scope)
+
+    def items_of(self, scope: str) -> list[str]:
+        """Names of the items of a scope, in the order of the runs table."""
+        chosen = self.config.scopes[scope].items
+        return [name for of, name in self.items if of == scope and name in (chosen or [name])]
+
+    def everything(self, scope: str) -> list[str]:
+        """All items of a scope, and what sums them up."""
+        return [
+            *(file for name in self.items_of(scope) for file in self.item(name, scope)),
+            *self.table("differences", scope),
+            *self.scorecard(scope),
+            *self.known_answer(scope),
+        ]
+
+    # Tables and figures
+
+    def rows(self, item: str) -> Callable[[Any], list[dict[str, Any]]]:
+        """Params function: the evaluations of an item, for its script."""
+        return lambda wildcards: [self._row(e) for e in self._item(wildcards, item)]
+
+    def scores(self, item: str) -> Callable[[Any], list[str]]:
+        """Input function: the scores of an item, and their summaries."""
+        return lambda wildcards: [
+            self._row(e)[file]
+            for e in self._item(wildcards, item)
+            for file in ("parquet", "summary")
+        ]
+
+    def pictures(self, item: str) -> Callable[[Any], list[str]]:
+        """Input function: the folders of reconstructions that an item shows."""
+        return lambda wildcards: [
+            self._row(e)["reconstructions"] for e in self._item(wildcards, item)
+        ]
+
+    def stimuli(self, item: str) -> Callable[[Any], list[str]]:
+        """Input function: the images that the subjects of an item saw."""
+        return lambda wildcards: sorted(
+            {self._row(e)["stimuli"] for e in self._item(wildcards, item)}
+        )
+
+    def trials(self, item: str) -> Callable[[Any], list[str]]:
+        """Input function: the trial tables of the subjects of an item."""
+        return lambda wildcards: sorted(
+            {self._row(e)["trials"] for e in self._item(wildcards, item)}
+        )
+
+    def models(self, item: str) -> Callable[[Any], list[str]]:
+        """Input function: the models of an item."""
+        return lambda wildcards: [self._row(e)["model"] for e in self._item(wildcards, item)]
+
+    def table_rows(self, wildcards: Any) -> dict[str, list[dict[str, Any]]]:
+        """Params function: the evaluations of every table of a scope."""
+        return self._rows_of(wildcards.scope, TABLES)
+
+    def table_scores(self, wildcards: Any) -> list[str]:
+        """Input function: the scores of every table of a scope, and their summaries."""
+        return _files(self.table_rows(wildcards), "parquet", "summary")
+
+    def checked_rows(self, wildcards: Any) -> dict[str, list[dict[str, Any]]]:
+        """Params function: the evaluations that the known answer is checked on."""
+        return self._rows_of(wildcards.scope, self.dataset.checked)
+
+    def checked_files(self, wildcards: Any) -> list[str]:
+        """Input function: their scores, and the pictures and stimuli of table 1."""
+        items = self.checked_rows(wildcards)
+        looked_at = {name: rows for name, rows in items.items() if name == "table_1"}
+        return [
+            *_files(items, "parquet", "summary"),
+            *_files(looked_at, "reconstructions", "stimuli"),
+        ]
+
+    def caption(self, wildcards: Any) -> dict[str, str]:
+        """Params function: what the report says of a table."""
+        table = PAPER_TABLES[int(wildcards.number)]
+        return {"title": table.title, "shows": table.shows, "ours": table.ours}
+
+    def split(self, item: str) -> Callable[[Any], str]:
+        """Params function: the split of an item's first run, which a figure states."""
+        return lambda wildcards: self.config.run(self._item(wildcards, item)[0].run).split
+
+    def subjects(self, wildcards: Any) -> list[str]:
+        """Subjects of a scope."""
+        return self.config.scopes[wildcards.scope].subjects
+
+    def first_subject(self, wildcards: Any) -> str:
+        """First subject of a scope, the one that figures show."""
+        return self.subjects(wildcards)[0]
+
+    # Checks, and files of an evaluation
+
+    def _check_items(self) -> None:
+        for name, scope in self.config.scopes.items():
+            if unknown := set(scope.items or ()) - set(self.item_names):
+                raise UserError(
+                    f"scopes.{name}.items: no line of the runs table is for "
+                    f"{', '.join(sorted(unknown))}; expected some of {', '.join(self.item_names)}"
+                )
+
+    def _check_metrics(self) -> None:
+        """What a figure shows is computed for all of its rows."""
+        for (_, item), rows in self.items.items():
+            gallery = item == "gallery"
+            shown = self.config.gallery.metrics if gallery else self.config.figures.metrics(item)
+            for name in {evaluation.metrics for evaluation in rows}:
+                if missing := set(shown) - set(self.config.metrics.sets[name]):
+                    raise UserError(
+                        f"{item} shows {', '.join(sorted(missing))}, which metrics.sets.{name} "
+                        "lacks: add it there, or change what is shown (`figures`, `gallery`)"
+                    )
+
+    def _item(self, wildcards: Any, item: str) -> list[Evaluation]:
+        scope, item = wildcards.scope, item.format(**dict(wildcards.items()))
+        if (scope, item) not in self.items:
+            raise UserError(f"no line of the runs table is for {item!r}")
+        return self.items[scope, item]
+
+    def _rows_of(self, scope: str, names: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+        chosen = [name for name in self.items_of(scope) if name in names]
+        return {name: [self._row(e) for e in self.items[scope, name]] for name in chosen}
+
+    def _row(self, evaluation: Evaluation) -> dict[str, Any]:
+        run = self.config.run(evaluation.run)
+        series = self.config.preprocessing[run.preprocessing]
+        return {
+            **asdict(evaluation),
+            "split": run.split,
+            "tr_s": getattr(series, "tr_s", None),
+            "parquet": self.paths.of(self.paths.scores, evaluation),
+            "summary": self.paths.of(self.paths.summary, evaluation),
+            "model": self.paths.of(self.paths.model_json, evaluation),
+            "reconstructions": self.paths.of(self.paths.pictures, evaluation),
+            "stimuli": self.paths.of(self.paths.images, evaluation),
+            "trials": self.paths.of(self.paths.trials, evaluation),
+        }
 
 
-def write(plan: Plan, scope: str) -> str:
-    """Write ``plan.tsv`` and ``plan.md`` of a scope; return the text to print."""
-    folder = Path(plan.config.results, scope)
-    left = costs(plan, scope, plan.items_of(scope))
-    with atomic(folder / "plan.tsv") as part, part.open("w", newline="") as file:
-        lines = csv.writer(file, delimiter="\t", lineterminator="\n")
-        lines.writerow(field.name for field in fields(Cost))
-        lines.writerows(map(astuple, left))
-    with atomic(folder / "plan.md") as part:
-        part.write_text(of_scope(plan, scope, left, markdown=True) + "\n")
-    return of_scope(plan, scope, left)
-
-
-def targets() -> str:
-    """``docs/targets.md``: every target alone, in both configurations, with nothing made yet."""
-    small, real = (_read(*(str(ROOT / f) for f in files)) for files in ((DEFAULT,), (DEFAULT, NSD)))
-    scopes = real.config.scope, small.config.scope
-    rows = [
-        _target(item, _trained(real, item), _total(real, scopes[0], [item]),
-                _total(small, scopes[1], [item]))
-        for item in real.item_names
-    ]  # fmt: skip
-    for name, (there, here) in {"all": scopes, "paper": ("paper", "paper")}.items():
-        total = _total(real, there, real.items_of(there))
-        trained = f"{total.models} models, {total.mean_images} mean images"
-        rows.append(_target(name, trained, total, _total(small, here, small.items_of(here))))
-    header = [
-        "target", "models, real NSD", f"GPU hours ({real.config.costs.gpu})", "disk, real NSD",
-        "models, miniature", "CPU minutes, miniature",
-    ]  # fmt: skip
-    return PAGE.format(
-        table=_table(header, rows, markdown=True),
-        small=small.config.costs.source,
-        real=real.config.costs.source,
-    )
-
-
-PAGE = """# Targets and what they cost
-
-Written by `make docs`; `snakemake --cores 1 plan_paper` tells what is left to do on your machine.
-
-```sh
-snakemake --cores all figure_5                                    # miniature, scope demo
-snakemake --cores all figure_5 --configfile config/nsd.yaml       # real NSD, scope paper
-python -m boldvision plan --item figure_5 --configfile config/nsd.yaml
-```
-
-Each target is counted alone, with nothing made yet. Items share models: once `table_1` is there,
-`table_6`, `table_7` and one row of `table_2`, `table_3`, `table_5` and `table_8` train nothing.
-
-{table}
-
-- **Miniature**: CPU minutes of one core for training, reconstruction and scores; simulating,
-  preparing and drawing come on top. Rates: {small}.
-- **Real NSD**: rates: {real}. Once a run has a trained model, `plan_paper` uses its speed.
-- **Disk** is images, clean series, latents, models and reconstructions. Raw files are removed once
-  prepared. Not counted: fMRIPrep's derivatives, the networks of generator and metrics.
-- `differences`, `scorecard` and `known_answer` need the scores of the tables and figures above, and
-  train nothing of their own.
-"""
-
-
-def _read(*files: str) -> Plan:
-    from boldvision.config_docs import read_config
-
-    return Plan(read_config(list(files)))
-
-
-def _target(name: str, trained: str, real: Cost, small: Cost) -> list[str]:
-    hours, minutes = f"{real.hours:,.0f}", f"{60 * small.hours:.0f}"
-    return [f"`{name}`", trained, hours, _bytes(real.bytes), str(small.models), minutes]
-
-
-def _total(plan: Plan, scope: str, items: list[str]) -> Cost:
-    return costs(plan, scope, items, measured=False)[-1]
-
-
-def _trained(plan: Plan, item: str) -> str:
-    """How many models of each run, with few sessions or all: ``4 dynadiff, 4 mean_image``."""
-    needed = models(plan, plan.items[plan.config.scope, item])
-    found = Counter(split_run_name(model.run)[0] for model in needed)
-    return ", ".join(f"{count} {run}" for run, count in found.items())
-
-
-def _row(cost: Cost) -> list[str]:
-    counts = (cost.models, cost.new, cost.trained, cost.mean_images)
-    hours = (cost.training_hours, cost.testing_hours)
-    shown = (f"{value:,.2f}" if value < 10 else f"{value:,.0f}" for value in hours)
-    return [cost.item, *map(str, counts), *shown, _bytes(cost.bytes)]
-
-
-def _bytes(size: float) -> str:
-    if not size:
-        return "0"
-    unit = max((u for u in UNITS if size >= UNITS[u]), key=UNITS.__getitem__, default="kB")
-    return f"{size / UNITS[unit]:.3g} {unit}"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], markdown: bool) -> str:
-    """Text in aligned columns, or Markdown; numbers to the right."""
-    lines = [header, *rows]
-    if markdown:
-        rule = ["---", *["--:"] * (len(header) - 1)]
-        return "\n".join(f"| {' | '.join(line)} |" for line in [header, rule, *lines[1:]])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
-        for line in lines
+def _files(items: Mapping[str, list[dict[str, Any]]], *kinds: str) -> list[str]:
+    """Files of some kinds of every evaluation, each once."""
+    return list(
+        dict.fromkeys(row[kind] for rows in items.values() for row in rows for kind in kinds)
     )

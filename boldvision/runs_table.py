@@ -9,12 +9,31 @@ from typing import Any
 import pandas as pd
 from pydantic import Field, ValidationError
 
-from boldvision.config import Config
+from boldvision import plugins
+from boldvision.config import Betas, Config
 from boldvision.config.messages import messages
 from boldvision.config.section import Name, Section, Text
 from boldvision.errors import UserError
 from boldvision.files import reading
 from boldvision.shipped import shipped
+
+ITEMS = (
+    *(f"table_{number}" for number in range(1, 9)),
+    "figure_3",
+    "figure_4",
+    "figure_4_leakage_free",
+    "figure_5",
+    "figure_5_leakage_free",
+    "figure_6",
+    "figure_7",
+    "figure_8",
+    "figure_9",
+    "leakage",
+    "temporal_generalization",
+    "temporal_generalization_leakage_free",
+    "gallery",
+)
+"""What a rule makes of rows of the runs table, in the order in which costs are counted."""
 
 COLUMNS = ["item", "row", "run", "sessions", "subjects", "window", "test_set", "metrics"]
 
@@ -31,21 +50,6 @@ class Evaluation:
     seed: int
     test_set: str
     metrics: str
-
-    @property
-    def model(self) -> str:
-        """Path of the model below ``models/``."""
-        return f"{self.run}/{self.subjects}/{self.window}/seed-{self.seed}"
-
-    @property
-    def reconstruction(self) -> str:
-        """Path of the folder of pictures below ``reconstructions/``."""
-        return f"{self.model}/{self.subject}/{self.test_set}"
-
-    @property
-    def scores(self) -> str:
-        """Path of the scores below ``metrics/``, without suffix."""
-        return f"{self.reconstruction}.{self.metrics}"
 
 
 def read_runs(path: str | Path) -> pd.DataFrame:
@@ -66,6 +70,26 @@ def read_runs(path: str | Path) -> pd.DataFrame:
     for number, line in enumerate(table.itertuples(index=False), start=1):
         _check_free(f"{path}: line {number} below the header", line)
     return table
+
+
+def runs_of(config: Config) -> pd.DataFrame:
+    """The runs table of a configuration: its own, or the rows that every decoder brings.
+
+    Raises
+    ------
+    UserError
+        A file is missing or wrong, or has a line of an item that no rule makes.
+    """
+    files = [folder / "runs.tsv" for folder in plugins.found("decoders").values()]
+    if config.runs_table is not None:
+        files = [Path(config.runs_table)]
+    tables = {file: read_runs(file) for file in files if file.exists() or config.runs_table}
+    for file, table in tables.items():
+        if unknown := set(table["item"]) - set(ITEMS):
+            raise UserError(
+                f"{file}: no rule makes {min(unknown)}; expected one of {', '.join(ITEMS)}"
+            )
+    return pd.concat(tables.values(), ignore_index=True)
 
 
 class _Free(Section):
@@ -117,7 +141,7 @@ def _subjects(config: Config, scope: str, kind: str) -> list[tuple[str, str]]:
         "joint": [("+".join(names), name) for name in names],
     }
     if kind not in pairs:
-        raise UserError(f"{config.runs_table}: subjects {kind!r} is none of {', '.join(pairs)}")
+        raise UserError(f"{_named(config)}: subjects {kind!r} is none of {', '.join(pairs)}")
     return pairs[kind]
 
 
@@ -126,7 +150,7 @@ def _runs(config: Config, scope: str, line: Any, subject: str) -> list[str]:
     if line.sessions == "all":
         return [line.run]
     if line.sessions != "few":
-        raise UserError(f"{config.runs_table}: sessions {line.sessions!r} is neither all nor few")
+        raise UserError(f"{_named(config)}: sessions {line.sessions!r} is neither all nor few")
     total = config.subjects[subject].sessions
     return [
         line.run if sessions == total else f"{line.run}-{sessions}sessions"
@@ -142,18 +166,51 @@ def _windows(config: Config, scope: str, window: str) -> list[str]:
 
 def _check(config: Config, scope: str, line: Any) -> None:
     for column, known in (
-        ("run", config.runs),
+        ("run", config.run_names),
         ("test_set", config.test_sets),
         ("metrics", config.metrics.sets),
     ):
         name = getattr(line, column)
         if name not in known:
             raise UserError(
-                f"{config.runs_table}: {line.item}: {column} {name!r} is not in the "
+                f"{_named(config)}: {line.item}: {column} {name!r} is not in the "
                 f"configuration, which has {', '.join(sorted(known))}"
             )
     try:
         for window in _windows(config, scope, line.window):
             config.window(window)
+        _check_sessions(config, scope, line)
     except ValueError as error:
-        raise UserError(f"{config.runs_table}: {line.item}: {error}") from None
+        raise UserError(f"{_named(config)}: {line.item}: {error}") from None
+    _check_betas(config, scope, line)
+
+
+def _check_sessions(config: Config, scope: str, line: Any) -> None:
+    few = line.sessions == "few"
+    where = f"scopes.{scope}.few_sessions" if few else f"runs.{line.run}.sessions"
+    for _, subject in _subjects(config, scope, line.subjects):
+        for run in _runs(config, scope, line, subject):
+            if sessions := config.run(run).sessions:
+                config.require_sessions(sessions, subject, where)
+
+
+def _check_betas(config: Config, scope: str, line: Any) -> None:
+    """Betas have one window, so nothing can be shown of them over time."""
+    preprocessing = config.preprocessing[config.run(line.run).preprocessing]
+    if not isinstance(preprocessing, Betas):
+        return
+    where = f"{_named(config)}: {line.item}: run {line.run}"
+    tested = config.test_sets[line.test_set].windows
+    others = [window for window in tested if window != "own"]
+    for window in [*_windows(config, scope, line.window), *others]:
+        preprocessing.require(config.window(window), f"{where}: window {window}")
+    if len(tested) > 1:
+        raise UserError(
+            f"{where}: betas have one window: expected one in test_sets.{line.test_set}, found "
+            f"{', '.join(tested)}; choose another test set"
+        )
+
+
+def _named(config: Config) -> str:
+    """What a message calls the runs table."""
+    return config.runs_table or "runs.tsv of a decoder"

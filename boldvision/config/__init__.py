@@ -7,22 +7,20 @@ error. ``python -m boldvision config --markdown`` prints the table of keys in ``
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, PrivateAttr, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
+from boldvision import plugins
 from boldvision.config.dataset import S3, Design, Miniature, Subject
 from boldvision.config.figures import Figures
 from boldvision.config.messages import messages
 from boldvision.config.runs import (
-    BrainModule,
-    DynadiffRun,
+    BaseRun,
     Generator,
-    Lora,
-    MeanImageRun,
     Pretrained,
     Reconstruction,
-    Run,
     Split,
     Training,
 )
@@ -40,7 +38,6 @@ from boldvision.config.section import (
     require,
 )
 from boldvision.config.signal import (
-    TR_S,
     Betas,
     Fmriprep,
     FmriprepJob,
@@ -49,23 +46,20 @@ from boldvision.config.signal import (
     Window,
     split_window_name,
 )
+from boldvision.errors import UserError
 
 __all__ = [
     "S3",
-    "TR_S",
+    "BaseRun",
     "Betas",
-    "BrainModule",
     "Config",
     "Costs",
     "Design",
-    "DynadiffRun",
     "Figures",
     "Fmriprep",
     "FmriprepJob",
     "Gallery",
     "Generator",
-    "Lora",
-    "MeanImageRun",
     "Metrics",
     "Miniature",
     "Network",
@@ -73,7 +67,6 @@ __all__ = [
     "Preprocessing",
     "Pretrained",
     "Reconstruction",
-    "Run",
     "Scope",
     "Section",
     "Split",
@@ -83,6 +76,11 @@ __all__ = [
     "Window",
     "split_window_name",
 ]
+
+if TYPE_CHECKING:
+    from boldvision.targets.settings import BaseTarget
+
+T = TypeVar("T")
 
 RESERVED = ("own", "specialized")
 """In test sets and in the runs table, these are no names of windows."""
@@ -114,7 +112,8 @@ class Scope(Section):
         description="shifts, in TRs, with a model of their own"
     )
     few_sessions: Distinct[Annotated[int, Field(ge=1, le=40)]] = Field(
-        default_factory=list, description="numbers of training sessions (paper, Figure 9)"
+        default_factory=list,
+        description="numbers of training sessions of the first subject (paper, Figure 9)",
     )
     known_answer: bool = Field(
         True, description="check the answer of a simulated dataset; real data have none"
@@ -152,7 +151,10 @@ class Config(Section):
     )
     s3: S3 = S3()
     raw: Place | None = Field(None, description="an existing copy of the bucket, used in place")
-    seed: Seed = Field(0, description="seed of every run, split and drawn repetition")
+    seed: Seed = Field(0, description="seed of training, sampling noise and bootstraps")
+    data_seed: Seed = Field(
+        0, description="seed of the splits and of the repetition drawn for a test image"
+    )
     gpus_per_job: int = Field(
         1, ge=0, le=1024, description="GPUs of a training or sampling job; 0: CPU"
     )
@@ -166,11 +168,25 @@ class Config(Section):
     windows: dict[Name, Window]
     test_sets: dict[Name, TestSet]
     generators: dict[Name, Generator]
+    plugins: Distinct[Place] = Field(
+        default_factory=list, description="folders of decoders and targets of your own"
+    )
+    targets: dict[Name, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="what frozen networks make of images: a kind of target and its settings; laid "
+        "over the targets' own, boldvision/targets/KIND/targets.yaml",
+    )
     runs: dict[Name, dict[str, Any]] = Field(
-        description="named models: a decoder's settings, or `base:` and what differs from it"
+        default_factory=dict,
+        description="named models: a decoder's settings, or `base:` and what differs from it; laid "
+        "over the decoders' own, boldvision/decoders/NAME/runs.yaml",
     )
     metrics: Metrics
-    runs_table: Place = Field("config/runs.tsv", description="what each table and figure needs")
+    runs_table: Place | None = Field(
+        None,
+        description="what each table and figure needs, in place of the decoders' own rows, "
+        "boldvision/decoders/NAME/runs.tsv",
+    )
     scope: Name = Field(description="scope of `all` and of single tables and figures")
     scopes: dict[Name, Scope]
     figures: Figures
@@ -179,21 +195,19 @@ class Config(Section):
         True, description="blur faces in every reconstruction that a figure or the gallery shows"
     )
     costs: Costs
-    _runs: dict[str, DynadiffRun | MeanImageRun] = PrivateAttr(default_factory=dict)
+    _runs: dict[str, BaseRun] = PrivateAttr(default_factory=dict)
+    _named: dict[str, plugins.Named] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
-    def _subjects_are_the_bucket_s(self) -> Config:
-        for name, subject in self.subjects.items():
-            if name != (expected := f"subj{subject.number:02d}"):
-                raise ValueError(
-                    f"subjects.{name}: number {subject.number} is {expected} in the bucket; "
-                    "correct the name or `number`"
-                )
-            if self.time_resolved_test_runs >= (runs := 12 * subject.sessions):
-                raise ValueError(
-                    f"time_resolved_test_runs: {self.time_resolved_test_runs} of the {runs} task "
-                    f"runs of {name} leave none to train on; hold out fewer"
-                )
+    def _find_named(self) -> Config:
+        """First of all: the others ask for runs and targets."""
+        try:
+            plugins.use(self.plugins)
+            for section, kind in (("runs", "decoders"), ("targets", "targets")):
+                own = getattr(self, section)
+                self._named[section] = plugins.named(kind, own, self.miniature is not None)
+        except UserError as error:
+            raise ValueError(str(error)) from None
         return self
 
     @model_validator(mode="after")
@@ -206,18 +220,45 @@ class Config(Section):
         for scope in self.scopes.values():
             require(scope.subjects, self.subjects, "scopes: subject", "subjects")
         require([self.scope], self.scopes, "scope", "scopes")
-        for name in self.runs:
-            run = self.run(name)
-            require([run.preprocessing], self.preprocessing, f"runs.{name}", "preprocessing")
-            if isinstance(run, DynadiffRun):
-                require([run.generator], self.generators, f"runs.{name}", "generators")
-                if run.pretrained:
-                    require([run.pretrained.run], self.runs, f"runs.{name}", "runs")
-                    require(run.pretrained.subjects, self.subjects, f"runs.{name}", "subjects")
+        for name in self.target_names:
+            generators = self.target(name).generator_names()
+            require(generators, self.generators, f"targets.{name}", "generators")
+        for name in self.run_names:
+            self._check_run(name, self.run(name))
         for name, test_set in self.test_sets.items():
             for window in test_set.windows:
                 if window != "own":
                     self.window(window, where=f"test_sets.{name}")
+        return self
+
+    @model_validator(mode="after")
+    def _sessions_exist(self) -> Config:
+        # The other subjects of a run are known where the runs table is read.
+        longest = max(self.subjects, key=lambda name: self.subjects[name].sessions)
+        for name, scope in self.scopes.items():
+            if most := max(scope.few_sessions, default=None):
+                self.require_sessions(most, scope.subjects[0], f"scopes.{name}.few_sessions")
+        for name in self.run_names:
+            trained = [(name, longest)]
+            if start := self.run(name).pretrained:
+                trained += [(start.run, subject) for subject in start.subjects]
+            for run, subject in trained:
+                if wanted := self.run(run).sessions:
+                    self.require_sessions(wanted, subject, f"runs.{run}.sessions")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_the_dataset(self) -> Config:
+        from boldvision.datasets.choose import dataset_of  # which imports this module
+
+        dataset = dataset_of(self)
+        dataset.check(self)
+        for name, subject in self.subjects.items():
+            if self.time_resolved_test_runs >= (runs := dataset.task_runs(subject)):
+                raise ValueError(
+                    f"time_resolved_test_runs: {self.time_resolved_test_runs} of the {runs} task "
+                    f"runs of {name} leave none to train on; hold out fewer"
+                )
         return self
 
     @property
@@ -230,8 +271,23 @@ class Config(Section):
         """Folder of what is made."""
         return f"results/{self.dataset}"
 
-    def run(self, name: str) -> DynadiffRun | MeanImageRun:
+    @property
+    def run_names(self) -> list[str]:
+        """All runs: the decoders' own, and those of the configuration."""
+        return list(self._named["runs"].settings)
+
+    @property
+    def target_names(self) -> list[str]:
+        """All targets: those that their kinds bring, and those of the configuration."""
+        return list(self._named["targets"].settings)
+
+    def run(self, name: str) -> Any:
         """Settings of the named run, its `base` merged in; see `split_run_name`.
+
+        Returns
+        -------
+        BaseRun
+            Of the class ``Run`` of its decoder.
 
         Raises
         ------
@@ -239,49 +295,82 @@ class Config(Section):
             The run or its base does not exist, or a setting is wrong.
         """
         if name not in self._runs:
-            self._runs[name] = self._read_run(name)
+            base, sessions = split_run_name(name)
+            settings = self._merged("runs", base) | ({"sessions": sessions} if sessions else {})
+            self._runs[name] = _validated(plugins.run_settings, settings, "runs", name)
         return self._runs[name]
 
-    def _read_run(self, name: str) -> DynadiffRun | MeanImageRun:
-        base, sessions = split_run_name(name)
-        settings = self._merged(base, ()) | ({"sessions": sessions} if sessions else {})
-        try:
-            return TypeAdapter(Run).validate_python(settings)
-        except ValidationError as error:
-            raise ValueError("\n  ".join(messages(error, "runs", name))) from None
+    def target(self, name: str) -> BaseTarget:
+        """Settings of the named target.
 
-    def _merged(self, name: str, seen: tuple[str, ...]) -> dict[str, Any]:
+        Raises
+        ------
+        ValueError
+            It does not exist, or a setting is wrong.
+        """
+        return _validated(plugins.target_settings, self._merged("targets", name), "targets", name)
+
+    def require_sessions(self, wanted: int, subject: str, where: str) -> None:
+        """Raise ValueError unless the subject has the sessions that `where` asks for."""
+        if wanted > (known := self.subjects[subject].sessions):
+            raise ValueError(
+                f"{where}: {wanted} sessions are more than {subject} has, {known}; lower it, or "
+                "choose another subject"
+            )
+
+    def _check_run(self, name: str, run: BaseRun) -> None:
+        where = f"runs.{name}"
+        require([run.preprocessing], self.preprocessing, where, "preprocessing")
+        require(run.generator_names(), self.generators, where, "generators")
+        require(run.target_names(), self._named["targets"].settings, where, "targets")
+        if run.pretrained:
+            require([run.pretrained.run], self._named["runs"].settings, where, "runs")
+            require(run.pretrained.subjects, self.subjects, where, "subjects")
+        try:
+            run.check(self)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+
+    def _merged(self, section: str, name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Named settings, over those of their `base`."""
+        named = self._named[section]
         if name in seen:
-            raise ValueError(f"runs: {' -> '.join((*seen, name))} is a circle")
-        require([name], self.runs, "runs", "runs")
-        settings = dict(self.runs[name])
+            raise ValueError(f"{section}: {' -> '.join((*seen, name))} is a circle")
+        require([name], named.settings, section, section)
+        settings = dict(named.settings[name])
         base = settings.pop("base", None)
-        return (
-            settings if base is None else _merge(self._merged(str(base), (*seen, name)), settings)
-        )
+        if base is not None:
+            return plugins.merge(self._merged(section, str(base), (*seen, name)), settings)
+        if name in named.unstated:
+            raise ValueError(
+                f"{section}.{name}: {named.unstated[name]} has settings for the miniature alone; "
+                "expected those for real data too: state them there below `real`, or as "
+                f"{section}.{name} in your configuration"
+            )
+        return settings
 
     def window(self, name: str, where: str = "windows") -> Window:
-        """The named window; ``main+2`` is ``main`` two TRs later."""
+        """The named window; ``main+2`` is ``main`` two samples later."""
         base, shift = split_window_name(name)
         require([base], self.windows, where, "windows")
-        window = self.windows[base]
         try:
-            return Window(start_s=window.start_s + shift * TR_S, n_tr=window.n_tr)
+            return self.windows[base].shifted(shift)
         except ValidationError as error:
             raise ValueError(f"{where}: window {name!r}: {messages(error)[0]}") from None
 
 
 def split_run_name(name: str) -> tuple[str, int | None]:
-    """``dynadiff-10sessions`` is run ``dynadiff`` trained on its first 10 sessions."""
+    """``joint-10sessions`` is run ``joint`` trained on its first 10 sessions."""
     match = re.fullmatch(r"([a-z][a-z0-9_]*)(?:-([1-9][0-9]?)sessions)?", name)
     if match is None:
-        raise ValueError(f"run {name!r}: expected a name of `runs`, as in dynadiff")
+        raise ValueError(f"run {name!r}: expected a name of `runs`")
     return match[1], int(match[2]) if match[2] else None
 
 
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
+def _validated(read: Callable[[dict[str, Any]], T], values: dict[str, Any], *place: str) -> T:
+    try:
+        return read(values)
+    except ValidationError as error:
+        raise ValueError("\n  ".join(messages(error, *place))) from None
+    except ValueError as error:
+        raise ValueError(f"{'.'.join(place)}: {error}") from None

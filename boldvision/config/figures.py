@@ -16,7 +16,7 @@ class Curves(Section):
 
 
 class Comparison(Section):
-    """A figure of the curves of two splits, and of their difference."""
+    """A figure of the curves of several splits, and of their differences."""
 
     metric: Metric = Field(description="the one that is shown")
 

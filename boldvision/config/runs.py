@@ -1,19 +1,24 @@
-"""Generators, decoders and how they are trained."""
+"""Generators, and what the settings of every decoder have in common."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from boldvision.config.section import REPOSITORY, Distinct, Name, Place, Section, Text, Word
+
+if TYPE_CHECKING:
+    from boldvision.config import Config
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Steps = Annotated[int, Field(ge=1, le=100_000_000)]
 Pixels = Annotated[int, Field(ge=1, le=4096)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
-Split = Literal["standard", "time_resolved", "time_resolved_leakage_free"]
+Split = Literal[
+    "standard", "time_resolved", "time_resolved_leakage_free", "time_resolved_size_matched"
+]
 
 
 class Generator(Section):
@@ -39,35 +44,15 @@ class Generator(Section):
         return self
 
 
-class BrainModule(Section):
-    """Dynadiff's map from BOLD to condition tokens (paper, section 2.2)."""
-
-    hidden: Count = Field(1552, description="channels after the subject layer")
-    timestep_layers: Literal["own", "shared", "none"] = Field(
-        "own", description="one linear layer per TR, one for all, or none (betas)"
-    )
-    aggregation: Literal["out", "in", "none"] = Field(
-        "out", description="where time is merged: after the block, before it, or nowhere (betas)"
-    )
-    dropout: float = Field(0.5, ge=0, lt=1, description="probability, in training")
-
-
-class Lora(Section):
-    """Low-rank adapters on the U-Net's cross-attention."""
-
-    rank: int = Field(4, ge=1, le=10_000, description="rank of the adapters")
-    alpha: int = Field(4, ge=1, le=10_000, description="scale of the adapters is alpha / rank")
-
-
 class Pretrained(Section):
-    """A joint model of other subjects that a new subject starts from (paper, appendix E)."""
+    """A model of other subjects that a new subject starts from (paper, appendix E)."""
 
     run: Name = Field(description="a name of `runs`")
     subjects: Distinct[Name] = Field(min_length=1, description="subjects it was trained on")
 
 
 class Training(Section):
-    """Joint optimization of brain module and adapters (paper, appendix B)."""
+    """Optimization of a network that a decoder trains."""
 
     steps: Steps = Field(60000, description="optimizer steps")
     batch_size: Count = Field(320, description="global batch, whatever the number of GPUs")
@@ -83,18 +68,6 @@ class Training(Section):
     gradient_clip: float | None = Field(
         None, gt=0, le=1e6, description="largest gradient norm; null: none"
     )
-    offset_noise: float = Field(
-        0.1, ge=0, le=10, description="strength of noise shared by all pixels"
-    )
-    condition_dropout: float = Field(
-        0.1, ge=0, lt=1, description="fraction of samples trained without condition"
-    )
-    unconditional: Literal["learned", "zeros"] = Field(
-        "learned", description="learned: the paper; zeros: the released code"
-    )
-    timesteps: Literal["cubic", "uniform"] = Field(
-        "cubic", description="how diffusion steps are drawn: cubic, as the paper, or uniform"
-    )
     precision: Literal["no", "fp16", "bf16"] = Field("no", description="mixed precision; no: fp32")
     checkpoint_every: Steps = Field(1000, description="steps between checkpoints")
     log_every: Steps = Field(100, description="steps between lines of the log")
@@ -102,47 +75,45 @@ class Training(Section):
 
 
 class Reconstruction(Section):
-    """Sampling (paper, section 2.2, Inference)."""
+    """How pictures are made with a trained model."""
 
-    steps: int = Field(20, ge=1, le=1000, description="DDIM steps")
-    guidance_scale: float = Field(
-        3.0, ge=0, le=100, description="3: the paper; 3.5: the released code"
-    )
-    batch_size: Count = Field(16, description="images sampled together; no effect on them")
-    precision: Literal["no", "fp16", "bf16"] = Field("no", description="mixed precision; no: fp32")
+    batch_size: Count = Field(16, description="images made together; no effect on them")
 
 
-class DynadiffRun(Section):
-    """Settings of a Dynadiff model."""
+class BaseRun(Section):
+    """Settings of a model, whatever its decoder; each adds its own in a class ``Run``.
 
-    decoder: Literal["dynadiff"] = Field(description="a package of boldvision.decoders")
+    A field that is named like a stage of the decoder belongs to that stage alone, `reconstruction`
+    to what is done with the model; all others belong to every stage.
+    """
+
+    decoder: Name = Field(description="a package of boldvision.decoders, or of a plug-in")
     split: Split = Field(description="which trials train and which test")
     sessions: int | None = Field(
         None, ge=1, le=40, description="train on the first sessions alone; null: all"
     )
     pretrained: Pretrained | None = Field(
-        None, description="start from a joint model of other subjects; null: from scratch"
+        None, description="start from a model of other subjects; null: from scratch"
     )
     preprocessing: Name = Field(description="a name of `preprocessing`")
-    generator: Name = Field(description="a name of `generators`")
-    brain_module: BrainModule = BrainModule()
-    finetune: Literal["lora", "cross_attention", "linear", "all", "none"] = Field(
-        "lora",
-        description="what of the U-Net is trained: adapters, the linear layers of cross-attention, "
-        "all linear layers, everything or nothing (paper, Table 3)",
-    )
-    lora: Lora = Lora()
-    training: Training
     reconstruction: Reconstruction = Reconstruction()
 
+    environment: ClassVar[str] = "train"
+    """Conda environment of reconstruction, a file of ``envs/``."""
 
-class MeanImageRun(Section):
-    """Settings of the floor that decoders are compared with: predicts the mean training image."""
+    random: ClassVar[bool] = True
+    """Whether the seed changes the pictures."""
 
-    decoder: Literal["mean_image"] = Field(description="a package of boldvision.decoders")
-    split: Split = Field(description="which trials train and which test")
-    preprocessing: Name = Field(description="a name of `preprocessing`")
-    image_px: Pixels = Field(description="side of the predicted image, pixels")
+    reads: ClassVar[tuple[Literal["images", "targets"], ...]] = ()
+    """What reconstruction reads of the tested subject beside trials and BOLD."""
 
+    def generator_names(self) -> tuple[str, ...]:
+        """Entries of `generators` that the model uses."""
+        return ()
 
-Run = Annotated[DynadiffRun | MeanImageRun, Field(discriminator="decoder")]
+    def target_names(self) -> tuple[str, ...]:
+        """Entries of `targets` that the model is trained on."""
+        return ()
+
+    def check(self, config: Config) -> None:
+        """Raise ValueError if the run does not fit the rest of the configuration."""

@@ -7,15 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from boldvision.config.section import Place, Section, Text, Word
+from boldvision.config.section import Place, Section, Shift, Text, Word
+from boldvision.errors import UserError
 
-TR_S = 4 / 3
-"""Sampling period of func1pt8mm and of the design files, s (NSD Data Manual, time series)."""
-
-RUN_S = 300.0
-"""Length of a task run, s: 225 volumes (NSD Data Manual)."""
-
-Detrend = Literal["cosine", "linear"]
+Detrend = Literal["cosine", "linear", "cosine_linear"]
 Cutoff = Annotated[float, Field(ge=10, le=100_000)]
 """s; a shorter period would take the responses away."""
 
@@ -24,19 +19,16 @@ class NsdPrep(Section):
     """NSD's own volumes in func1pt8mm, masked by nsdgeneral (paper, section 2.3)."""
 
     kind: Literal["nsd_prep"] = Field(description="NSD's pre-processed time series")
-    detrend: Detrend = Field(description="cosine: the paper; linear: the released code")
+    detrend: Detrend = Field(
+        description="cosine: the paper; linear: the released code; cosine_linear: both at once, "
+        "nilearn's default with cosines"
+    )
     cutoff_s: Cutoff = Field(128.0, description="longest period kept by cosine, s")
     dtype: Literal["float16", "float32"] = Field("float32", description="type on disk")
-
-    @property
-    def tr_s(self) -> float:
-        """Sampling period, s."""
-        return TR_S
-
-    @property
-    def first_volume_s(self) -> float:
-        """Time of the first volume after the start of the run, s."""
-        return 0.0
+    tr_s: float = Field(4 / 3, gt=0.1, le=10, description="sampling period of the volumes, s")
+    first_volume_s: float = Field(
+        0.0, ge=0, le=10, description="time of the first volume in its run, s"
+    )
 
 
 class Betas(Section):
@@ -46,6 +38,15 @@ class Betas(Section):
     betas: Word = Field("betas_fithrf_GLMdenoise_RR", description="which betas of the bucket")
     file: Literal["nii.gz", "hdf5"] = Field("nii.gz", description="which of the two files")
     dtype: Literal["float16", "float32"] = Field("float32", description="type on disk")
+
+    def require(self, window: Window, where: str) -> None:
+        """Raise UserError unless the window is the one sample that a trial has."""
+        if (window.start_s, window.n_tr, window.shift) != (0, 1, 0):
+            raise UserError(
+                f"{where}: betas are one sample per trial, which no window moves: expected start_s "
+                f"0, n_tr 1 and no shift, found start_s {window.start_s:g}, n_tr {window.n_tr}, "
+                f"shift {window.shift:+d}; choose such a window, or time series"
+            )
 
 
 class FmriprepJob(Section):
@@ -105,23 +106,17 @@ Preprocessing = Annotated[NsdPrep | Betas | Fmriprep, Field(discriminator="kind"
 class Window(Section):
     """A stretch of the series relative to the onset of a trial's image."""
 
-    start_s: float = Field(
-        ge=-RUN_S, le=RUN_S, description="start after image onset, s; 0 for betas"
-    )
+    start_s: float = Field(ge=-300, le=300, description="start after image onset, s; 0 for betas")
     n_tr: int = Field(ge=1, le=225, description="samples (TRs)")
+    shift: Shift = Field(0, description="samples later than the one nearest to `start_s`")
 
-    @model_validator(mode="after")
-    def _is_within_a_run(self) -> Window:
-        if (end := self.start_s + self.n_tr * TR_S) > RUN_S:
-            raise ValueError(
-                f"ends {end:.0f} s after the onset: expected an end within a run of {RUN_S:.0f} s; "
-                "change `start_s` or `n_tr`"
-            )
-        return self
+    def shifted(self, by: int) -> Window:
+        """The same window, `by` samples later."""
+        return Window(start_s=self.start_s, n_tr=self.n_tr, shift=self.shift + by)
 
 
 def split_window_name(name: str) -> tuple[str, int]:
-    """``main+2`` is window ``main`` shifted by 2 TRs; ``main`` is shifted by 0."""
+    """``main+2`` is window ``main`` shifted by 2 samples; ``main`` is shifted by 0."""
     match = re.fullmatch(r"([a-z][a-z0-9_]*)([+-][0-9]{1,3})?", name)
     if match is None:
         raise ValueError(f"window {name!r}: expected a name of `windows`, as in main or main+2")

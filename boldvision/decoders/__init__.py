@@ -1,0 +1,1 @@
+"""Decoders: one folder each, here or in a plug-in (CONTRIBUTING.md)."""

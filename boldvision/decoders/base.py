@@ -1,47 +1,48 @@
 """The contract of a decoder.
 
-A decoder is a package ``boldvision.decoders.<name>`` with a module ``decoder`` that has
+A decoder is a package ``boldvision.decoders.<name>`` with the modules
 
-``train(run, generator, data, window, seed, out, checkpoints, pretrained)``
-    Fit on the training part of ``run.split`` and write the model to ``out`` by
-    :func:`boldvision.decoders.model_file.write_model`. State to resume from goes to
-    ``checkpoints``; ``pretrained`` is the model file that ``run.pretrained`` names, or `None`.
-``load(run, generator, folder, seed, device)``
-    A :class:`Decoder` from that folder.
+``settings``
+    with a class ``Run``, a :class:`boldvision.config.BaseRun`.
+``stages``
+    with ``STAGES``: what each stage of its training does, by name, in their order. Stage ``fit`` is
+    a module ``fit`` with ``main(job)``, a :class:`Job`; it writes what it makes to ``job.out``.
+``decoder``
+    with ``load(model)``, from a :class:`Trained` to a :class:`Decoder`; it imports nothing of the
+    stages, so that a change of how pictures are made trains nothing again.
+``cost``
+    with ``training(run, sizes)`` and ``picture(run, sizes)``, see :mod:`boldvision.costs`.
 
-`generator` is the configuration of the run's generator, or `None`.
-
-Its rules are ``workflow/rules/decoders/<name>.smk``. `mean_image` is the smallest example.
+and the files ``rules.smk``, ``runs.yaml``, ``runs.tsv`` and ``README.md`` (CONTRIBUTING.md).
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from boldvision.config import Preprocessing
+from boldvision.config import Generator, Preprocessing, Window
 from boldvision.errors import UserError
-from boldvision.files import sha256
-from boldvision.trials.windows import AveragedWindows, Windows
+from boldvision.files import reading, sha256
+from boldvision.trials.windows import AveragedWindows, Windows, load_windows
 
 
 @dataclass(frozen=True)
 class SubjectData:
-    """Where a subject's data are. A decoder asks for what it needs."""
+    """Where a subject's data are. What a decoder reads, its rule has as an input."""
 
     name: str
     trials: Path
     preprocessing: Preprocessing
-    images: Path | None = None
-    bold: Path | None = None
-    latents: Path | None = None
+    images: Path
+    bold: Path
+    targets: Mapping[str, Path]
 
     def contents(self, sessions: int | None = None) -> list[str]:
         """Digests that tell these data from others: of the trial table and the first `sessions`.
@@ -49,21 +50,81 @@ class SubjectData:
         A session's quality report (``session01.json``, the mean and tSNR of every run) stands for
         its series, which is hundreds of megabytes.
         """
-        reports = sorted(self.bold.glob("session*.json")) if self.bold else []
+        reports = sorted(self.bold.glob("session*.json"))
         return [sha256(path) for path in (self.trials, *reports[:sessions])]
 
-    def need(self, what: Literal["images", "bold", "latents"]) -> Path:
-        """Path of `what`.
 
-        Raises
-        ------
-        UserError
-            It was not given.
-        """
-        path = getattr(self, what)
-        if path is None:
-            raise UserError(f"{self.name}: the decoder needs --{what}, which was not given; add it")
-        return path
+@dataclass(frozen=True)
+class Job:
+    """What a stage of a decoder's training is asked for.
+
+    Attributes
+    ----------
+    run : BaseRun
+        Of the decoder's class ``Run``.
+    data : list of SubjectData
+        Whom to train on.
+    window : Window
+        What the decoder will see of a trial.
+    generators : dict of str to Generator
+        Those that the run names.
+    seed : int
+    model : Path
+        Folder of the model; an earlier stage's folder is ``model / "fit"``.
+    start : Path or None
+        Folder of the model that ``run.pretrained`` names.
+    out : Path
+        Folder for what this stage makes.
+    checkpoints : Path
+        Folder to resume from; it stays the same while nothing that changes the model does.
+    """
+
+    run: Any
+    data: Sequence[SubjectData]
+    window: Window
+    generators: Mapping[str, Generator]
+    seed: int
+    model: Path
+    start: Path | None
+    out: Path
+    checkpoints: Path
+
+    def windows(self, subject: SubjectData) -> Windows | AveragedWindows:
+        """Windows of a subject's training trials, of the sessions that the run asks for."""
+        return load_windows(
+            subject.bold,
+            subject.trials,
+            self.window,
+            subject.preprocessing,
+            self.run.split,
+            "train",
+            sessions=self.run.sessions,
+        )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model: its folder, and what is needed to make pictures with it.
+
+    Attributes
+    ----------
+    run : BaseRun
+    folder : Path
+        With a folder of each stage.
+    generators : dict of str to Generator
+    data : SubjectData
+        Of the subject whose windows are decoded.
+    seed : int
+        Of what is random in a picture.
+    device : str
+    """
+
+    run: Any
+    folder: Path
+    generators: Mapping[str, Generator]
+    data: SubjectData
+    seed: int
+    device: str
 
 
 class Decoder(Protocol):
@@ -78,6 +139,28 @@ class Decoder(Protocol):
         `keys` seed what is random in each picture, so it does not depend on its batch.
         """
         ...
+
+
+def read_data(text: str, preprocessing: Preprocessing) -> list[SubjectData]:
+    """Data of each subject, from JSON: the paths of `SubjectData` by subject.
+
+    Raises
+    ------
+    UserError
+        It is something else.
+    """
+    with reading("--data", "JSON: trials, images, bold and targets, by subject", "correct it"):
+        return [
+            SubjectData(
+                name,
+                Path(paths["trials"]),
+                preprocessing,
+                Path(paths["images"]),
+                Path(paths["bold"]),
+                {target: Path(path) for target, path in paths["targets"].items()},
+            )
+            for name, paths in json.loads(text).items()
+        ]
 
 
 def read_finite(
@@ -106,8 +189,3 @@ def read_finite(
 def digest(*parts: object) -> str:
     """Names what a killed job left: only a job with equal `parts` (JSON values) goes on from it."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def implementation(name: str):
-    """Module ``boldvision.decoders.<name>.decoder``."""
-    return importlib.import_module(f"boldvision.decoders.{name}.decoder")

@@ -9,13 +9,14 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from boldvision import config
+from boldvision import config, plugins
 from boldvision.cli import settings_from
-from boldvision.decoders.base import Decoder, digest, implementation, read_finite
-from boldvision.decoders.model_file import read_record
-from boldvision.decoders.train import add_data_arguments, run_settings, subject_data
+from boldvision.decoders.arguments import add_data_arguments, generators, preprocessing
+from boldvision.decoders.base import Decoder, Trained, digest, read_data, read_finite
+from boldvision.decoders.record import MODEL, read_model_record
+from boldvision.device import best_device
 from boldvision.errors import UserError
-from boldvision.files import atomic, only_job, replace_folder
+from boldvision.files import atomic, only_job, replace_folder, sha256
 from boldvision.hdf5 import write_text
 from boldvision.trials.windows import AveragedWindows, Windows, load_windows
 
@@ -97,31 +98,29 @@ def main(argv: list[str]) -> None:
 
 
 def _reconstruct_all(arguments: argparse.Namespace, work: Path) -> None:
-    from boldvision.device import best_device
-
     settings = settings_from(arguments.settings)
-    run, generator = run_settings(settings)
-    (data,) = subject_data(arguments, settings)
-    decoder = implementation(run.decoder).load(
-        run, generator, arguments.model, arguments.seed, best_device()
-    )
-    model = read_record(arguments.model)["sha256"]
-    partial = work / digest(settings, data.name, data.contents(), arguments.seed, model)
+    run = plugins.run_settings(settings["run"])
+    (data,) = read_data(arguments.data, preprocessing(settings))
+    read_model_record(arguments.model)
+    known = sha256(arguments.model / MODEL)
+    model = Trained(run, arguments.model, generators(settings), data, arguments.seed, best_device())
+    decoder = plugins.module("decoders", run.decoder, "decoder").load(model)
+    partial = work / digest(settings, data.name, data.contents(), arguments.seed, known)
     for name, window in settings["windows"].items():
         target = partial / f"{name}.h5"
         if target.exists():
             continue
         windows = load_windows(
-            data.need("bold"),
+            data.bold,
             data.trials,
             config.Window(**window),
             data.preprocessing,
             run.split,
             "test",
             settings["trials"],
-            arguments.seed,
+            settings["data_seed"],
         )
-        constant = reconstruct(decoder, windows, data.name, settings["batch_size"], target)
+        constant = reconstruct(decoder, windows, data.name, run.reconstruction.batch_size, target)
         print(
             f"{name}: {len(windows)} windows, {windows.dropped} dropped, {constant} pictures of a "
             "single colour",

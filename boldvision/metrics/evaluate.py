@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from boldvision.metrics.inputs import Reconstructions
-    from boldvision.metrics.scoring import Scored
+    from boldvision.metrics.measures import Scored
 
 BOOTSTRAP_INTERVAL = "95 %, bootstrap over images"
 
@@ -109,25 +109,6 @@ def check(windows: Sequence[Reconstructions]) -> dict[str, int]:
     return constant
 
 
-def check_finite(windows: Sequence[Reconstructions], scores: dict[tuple[str, str], Scored]) -> None:
-    """Refuse a score that is no number.
-
-    Raises
-    ------
-    UserError
-        A value, its interval or its chance is NaN or infinite.
-    """
-    paths = {window.window: window.path for window in windows}
-    for (test_window, metric), scored in scores.items():
-        numbers = np.array([*scored.values, *scored.interval, scored.chance])
-        if bad := int((~np.isfinite(numbers)).sum()):
-            raise UserError(
-                f"{paths[test_window]}: expected finite scores, found {bad} of {metric} that are "
-                "NaN or infinite. Look at these pictures; if they are as they should be, the "
-                "weights of that metric's network are not: fetch them again."
-            )
-
-
 def _describe(name: str, settings: Metrics) -> dict[str, Any]:
     """Chance is given here where it does not depend on the reconstructions."""
     measure = MEASURES[name]
@@ -171,13 +152,10 @@ def _pooled(scored: Scored) -> dict[str, float | int]:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Run the stage with parsed arguments."""
-    import torch
-
     from boldvision.images import ImageStack
-    from boldvision.metrics.inputs import read_reconstructions
-    from boldvision.metrics.scoring import Stimuli, score
+    from boldvision.metrics.inputs import Stimuli, read_reconstructions
+    from boldvision.metrics.scoring import score
 
-    torch.set_num_threads(args.threads)
     given = settings_from(args.settings)
     metrics = given.pop("set", None)
     settings = Metrics(**given)
@@ -193,9 +171,10 @@ def evaluate(args: argparse.Namespace) -> None:
         settings=settings,
         metrics=metrics,
         cache=Path(args.cache),
+        kept=Path(args.kept),
         seed=args.seed,
+        threads=args.threads,
     )
-    check_finite(windows, scores)
     summary = summarize(
         windows, scores, settings=settings, metrics=metrics, constant=constant, seed=args.seed
     )
@@ -213,6 +192,12 @@ def main(argv: list[str]) -> int:
     add("--images", required=True, help="HDF5 of the stimuli")
     add("--settings", required=True, help="section `metrics` and `set` (names): JSON, or its path")
     add("--cache", required=True, help="folder that keeps the features of stimuli; may be deleted")
+    add(
+        "--kept",
+        required=True,
+        help="folder that keeps the scores of this test set, metric by "
+        "metric, from which another job takes them; may be deleted",
+    )
     add("--seed", type=int, default=0, help="of bootstrap samples and of the pairs of chance")
     add("--threads", type=int, default=os.cpu_count() or 1)
     add("--out", required=True, help="per image: Parquet")

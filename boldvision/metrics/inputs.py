@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +48,25 @@ class Reconstructions:
         firsts = range(0, len(self.image_id), block)
         blocks = (self.images(slice(first, first + block)) for first in firsts)
         return sum(int((x == x[:, :1, :1]).all(axis=(1, 2, 3)).sum()) for x in blocks)
+
+
+@dataclass(frozen=True)
+class Stimuli:
+    """The stimuli of all test windows: `images` uint8 [m, px, px, 3], sorted distinct ids [m]."""
+
+    images: np.ndarray
+    image_id: np.ndarray
+
+    @cached_property
+    def digest(self) -> str:
+        """Of ids and pixels."""
+        found = hashlib.sha256(self.image_id.astype(np.int64).tobytes())
+        found.update(np.ascontiguousarray(self.images).data)
+        return found.hexdigest()
+
+    def rows(self, image_id: np.ndarray) -> np.ndarray:
+        """Rows of the given ids."""
+        return np.searchsorted(self.image_id, image_id)
 
 
 def read_reconstructions(folder: str | Path) -> list[Reconstructions]:

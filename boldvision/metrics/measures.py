@@ -94,3 +94,30 @@ def compare(
     if measure.kind == "distance":
         return np.square(stimuli - reconstructions).sum(axis=1, dtype=np.float64)
     return correlation_distance(stimuli=stimuli, predictions=reconstructions)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One metric in one test window.
+
+    Attributes
+    ----------
+    values : array [n], float64
+        One per reconstruction, as a fraction.
+    chance : float
+        Expected of a reconstruction that is unrelated to its stimulus: 0.5 for two-way
+        identification, else the mean over pairs of a reconstruction and another image's stimulus
+        (all pairs for correlations, one for each reconstruction for the rest).
+    interval : (float, float)
+        95 % interval of the mean, over images.
+    undefined : int
+        Values that were undefined (constant image) and count as uncorrelated.
+    tied : int
+        Comparisons of two-way identification that were ties and count as lost.
+    """
+
+    values: np.ndarray
+    chance: float
+    interval: tuple[float, float]
+    undefined: int
+    tied: int = 0

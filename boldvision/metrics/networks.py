@@ -14,7 +14,7 @@ from boldvision.errors import UserError
 from boldvision.files import reading
 from boldvision.metrics import dreamsim, trust, weights
 from boldvision.metrics.architectures import NETWORKS, Architecture
-from boldvision.metrics.pins import parse, source_name
+from boldvision.metrics.pins import parse
 from boldvision.metrics.pixels import unit_range
 from boldvision.seeds import derive
 
@@ -27,7 +27,7 @@ class FeatureNetwork:
     layers : tuple of str
         What it can return.
     identity : str
-        Name and weights (digest, or ``random``), to tell its features from another's.
+        See `boldvision.metrics.weights.identity`.
     """
 
     def __init__(
@@ -36,11 +36,11 @@ class FeatureNetwork:
         self._architecture = _architecture(network.name)
         self._batch_size = batch_size
         self._device = best_device()
-        model, digest = _model(network, self._architecture, protocol, Path(folder), self._device)
+        model = _model(network, self._architecture, protocol, Path(folder), self._device)
         self._model = model.eval().requires_grad_(False).to(self._device)
         self._pretrained = parse(network.weights).pretrained
         self.layers = self._architecture.layers
-        self.identity = f"{source_name(network.name, protocol)} {digest}"
+        self.identity = weights.identity(network, protocol=protocol, folder=folder)
 
     def __call__(self, images: np.ndarray, layers: Sequence[str]) -> dict[str, np.ndarray]:
         """Features of images, computed only up to the deepest of the layers.
@@ -105,8 +105,7 @@ def _architecture(name: str) -> Architecture:
 
 def _model(
     network: Network, architecture: Architecture, protocol: str, folder: Path, device: str
-) -> tuple[torch.nn.Module, str]:
-    """The module, and what identifies its weights."""
+) -> torch.nn.Module:
     of_dreamsim = network.name == dreamsim.NAME
     if not parse(network.weights).pretrained:
         if of_dreamsim:
@@ -114,14 +113,14 @@ def _model(
                 "metrics.networks: dreamsim: expected `weights: pretrained`, found random; name "
                 "another network for the role, such as lpips_alex"
             )
-        return _random(network.name, architecture), "random"
-    path, digest = weights.locate(network, protocol=protocol, folder=folder)
+        return _random(network.name, architecture)
+    path = weights.locate(network, protocol=protocol, folder=folder)
     if of_dreamsim:
-        return dreamsim.load(path, device), digest
+        return dreamsim.load(path, device)
     model = architecture.build()
     with reading(path, f"the weights of {network.name}", trust.REMEDY):
         architecture.load(model, path)
-    return model, digest
+    return model
 
 
 def _random(name: str, architecture: Architecture) -> torch.nn.Module:

@@ -2,75 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from boldvision.config import Metrics
 from boldvision.errors import UserError
-from boldvision.files import atomic, reading, sha256
-from boldvision.fingerprint import fingerprint
 from boldvision.metrics.identification import compare_all, correlations
-from boldvision.metrics.inputs import Reconstructions
+from boldvision.metrics.inputs import Reconstructions, Stimuli
 from boldvision.metrics.intervals import bootstrap_interval, identification_interval
-from boldvision.metrics.measures import MEASURES, UNDEFINED, Measure, compare
-from boldvision.metrics.protocols import PROTOCOLS, Resize, resize
+from boldvision.metrics.kept import BLOCK, Extract, KeptScores, cached_features
+from boldvision.metrics.measures import MEASURES, UNDEFINED, Measure, Scored, compare
+from boldvision.metrics.protocols import PROTOCOLS, resize
 from boldvision.seeds import numpy_generator
 
-BLOCK = 128
-"""Images whose features are in memory at a time."""
+if TYPE_CHECKING:
+    from boldvision.metrics.networks import FeatureNetwork
 
 CHANCE_IMAGES = 100
 """Reconstructions that chance is the mean of, at most; no more than a block."""
 
 CORRELATED = {"pixcorr", "correlation_distance"}
 """Kinds of comparison by correlation: all pairs cost no more than a few."""
-
-Extract = Callable[[np.ndarray, Sequence[str]], dict[str, np.ndarray]]
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One metric in one test window.
-
-    Attributes
-    ----------
-    values : array [n], float64
-        One per reconstruction, as a fraction.
-    chance : float
-        Expected of a reconstruction that is unrelated to its stimulus: 0.5 for two-way
-        identification, else the mean over pairs of a reconstruction and another image's stimulus
-        (all pairs for correlations, one for each reconstruction for the rest).
-    interval : (float, float)
-        95 % interval of the mean, over images.
-    undefined : int
-        Values that were undefined (constant image) and count as uncorrelated.
-    tied : int
-        Comparisons of two-way identification that were ties and count as lost.
-    """
-
-    values: np.ndarray
-    chance: float
-    interval: tuple[float, float]
-    undefined: int
-    tied: int = 0
-
-
-@dataclass(frozen=True)
-class Stimuli:
-    """The stimuli of all test windows: `images` uint8 [m, px, px, 3], sorted distinct ids [m]."""
-
-    images: np.ndarray
-    image_id: np.ndarray
-
-    def rows(self, image_id: np.ndarray) -> np.ndarray:
-        """Rows of the given ids."""
-        return np.searchsorted(self.image_id, image_id)
 
 
 def score(
@@ -80,9 +35,11 @@ def score(
     settings: Metrics,
     metrics: Sequence[str],
     cache: Path,
+    kept: Path,
     seed: int,
+    threads: int,
 ) -> dict[tuple[str, str], Scored]:
-    """Score every test window with every metric, loading each network once.
+    """Score every test window with every metric, loading each network once, if at all.
 
     Parameters
     ----------
@@ -92,10 +49,11 @@ def score(
         Protocol, direction and networks.
     metrics : sequence of str
         Names of `MEASURES`.
-    cache : Path
-        Folder where features of stimuli are kept from one call to the next.
+    cache, kept : Path
+        Folders of features of stimuli and of scores of this test set: `boldvision.metrics.kept`.
     seed : int
         Of the random pairs behind `Scored.chance`, and of bootstrap samples.
+    threads : int
 
     Returns
     -------
@@ -105,21 +63,52 @@ def score(
     Raises
     ------
     UserError
-        A metric or network is unknown, cannot do what its role asks, or lacks its weights.
+        A metric or network is unknown, cannot do what its role asks, or lacks its weights; a score
+        is no number.
     """
     scores = {}
+    earlier = KeptScores(kept, windows, stimuli, settings=settings, seed=seed)
     for role in dict.fromkeys(_measure(name).role for name in metrics):
-        chosen = {name: MEASURES[name] for name in metrics if MEASURES[name].role == role}
-        layers = list(dict.fromkeys(measure.layer for measure in chosen.values()))
-        extract, identity = _extractor(role, layers, settings)
-        steps = PROTOCOLS[settings.protocol].steps("stimulus", role)
-        if identity is None:
-            features = extract(resize(stimuli.images, steps), layers)
-        else:
-            features = cached_features(stimuli, steps, extract, layers, identity, cache)
-        for window in windows:
-            found = _score_window(window, stimuli, features, chosen, extract, settings, seed)
-            scores.update({(window.window, name): scored for name, scored in found.items()})
+        names = [name for name in metrics if MEASURES[name].role == role]
+        found = {name: scored for name in names if (scored := earlier.read(name))}
+        if missing := {name: MEASURES[name] for name in names if name not in found}:
+            new = _score_role(role, missing, windows, stimuli, settings, cache, seed, threads)
+            for name in missing:
+                earlier.keep(name, new[name])
+            found |= new
+        scores.update({(w.window, name): found[name][w.window] for w in windows for name in names})
+    return scores
+
+
+def _score_role(
+    role: str,
+    chosen: dict[str, Measure],
+    windows: Sequence[Reconstructions],
+    stimuli: Stimuli,
+    settings: Metrics,
+    cache: Path,
+    seed: int,
+    threads: int,
+) -> dict[str, dict[str, Scored]]:
+    """``scores[metric][test_window]`` of the metrics of a role; torch is first needed here."""
+    import torch
+
+    torch.set_num_threads(threads)
+    layers = list(dict.fromkeys(measure.layer for measure in chosen.values()))
+    steps = PROTOCOLS[settings.protocol].steps("stimulus", role)
+    extract: Extract
+    if role == "pixels":
+        extract = _pixels
+        features = extract(resize(stimuli.images, steps), layers)
+    else:
+        extract = network = _network(role, layers, settings)
+        features = cached_features(stimuli, steps, extract, layers, network.identity, cache)
+    scores: dict[str, dict[str, Scored]] = {name: {} for name in chosen}
+    for window in windows:
+        found = _score_window(window, stimuli, features, chosen, extract, settings, seed)
+        for name, scored in found.items():
+            check_finite(window, name, scored)
+            scores[name][window.window] = scored
     return scores
 
 
@@ -129,10 +118,11 @@ def _measure(name: str) -> Measure:
     return MEASURES[name]
 
 
-def _extractor(role: str, layers: Sequence[str], settings: Metrics) -> tuple[Extract, str | None]:
-    """Feature function of a role and the identity of its network, None for the pixels."""
-    if role == "pixels":
-        return (lambda images, layers: {"pixels": images}), None
+def _pixels(images: np.ndarray, layers: Sequence[str]) -> dict[str, np.ndarray]:
+    return {"pixels": images}
+
+
+def _network(role: str, layers: Sequence[str], settings: Metrics) -> FeatureNetwork:
     from boldvision.metrics.networks import FeatureNetwork
 
     if role not in settings.networks:
@@ -149,55 +139,24 @@ def _extractor(role: str, layers: Sequence[str], settings: Metrics) -> tuple[Ext
             f"metrics.networks: {role}: {chosen.name} returns {', '.join(network.layers)}, but "
             f"this role needs {', '.join(sorted(missing))}; choose another network"
         )
-    return network, network.identity
+    return network
 
 
-def cached_features(
-    stimuli: Stimuli,
-    steps: tuple[Resize, ...],
-    extract: Extract,
-    layers: Sequence[str],
-    identity: str,
-    folder: Path,
-) -> dict[str, np.ndarray]:
-    """Features of the stimuli, computed unless an earlier job with the same input kept them.
+def check_finite(window: Reconstructions, metric: str, scored: Scored) -> None:
+    """Refuse a score that is no number.
 
-    A file's name holds a digest of the network's weights, the resizes, the pixels and the code, and
-    ends in its own sha256: one that is not as it was written is computed anew. Two jobs may compute
-    the same file: each renames its own copy, whole.
-
-    Returns
-    -------
-    dict of array [m, features]
-        Mapped from the files.
+    Raises
+    ------
+    UserError
+        A value, its interval or its chance is NaN or infinite.
     """
-    code = fingerprint("boldvision.metrics")
-    digest = hashlib.sha256(f"{identity} {steps} {code}".encode())
-    digest.update(stimuli.image_id.astype(np.int64).tobytes())
-    digest.update(np.ascontiguousarray(stimuli.images).data)
-    stem = f"{re.sub(r'[^a-z0-9]+', '-', identity.split()[0].lower())}-{digest.hexdigest()[:24]}"
-    paths = {layer: _kept(folder, f"{stem}-{layer}") for layer in layers}
-    missing = [layer for layer, path in paths.items() if path is None]
-    if missing:
-        blocks = [
-            extract(resize(stimuli.images[first : first + BLOCK], steps), missing)
-            for first in range(0, len(stimuli.images), BLOCK)
-        ]
-        for layer in missing:
-            own = folder / f"{stem}-{layer}-{uuid.uuid4().hex}.npy"
-            with atomic(own) as part:
-                np.save(part, np.concatenate([block[layer] for block in blocks]))
-            paths[layer] = own.replace(folder / f"{stem}-{layer}.{sha256(own)}.npy")
-    return {layer: np.load(path, mmap_mode="r") for layer, path in paths.items() if path}
-
-
-def _kept(folder: Path, stem: str) -> Path | None:
-    """The kept file of some features, if it is as it was written."""
-    for path in sorted(folder.glob(f"{stem}.{'?' * 64}.npy")):
-        with reading(path, "features of stimuli", "delete it and run again"):
-            if sha256(path) == path.name.split(".")[-2]:
-                return path
-    return None
+    numbers = np.array([*scored.values, *scored.interval, scored.chance])
+    if bad := int((~np.isfinite(numbers)).sum()):
+        raise UserError(
+            f"{window.path}: expected finite scores, found {bad} of {metric} that are "
+            "NaN or infinite. Look at these pictures; if they are as they should be, the "
+            "weights of that metric's network are not: fetch them again."
+        )
 
 
 def _score_window(

@@ -14,7 +14,7 @@ from boldvision.config import Metrics, Network
 from boldvision.errors import UserError
 from boldvision.files import atomic, only_job
 from boldvision.metrics import dreamsim, trust
-from boldvision.metrics.pins import Expected, checked, expected, parse, sha256_of
+from boldvision.metrics.pins import Expected, checked, expected, parse, sha256_of, source_name
 from boldvision.metrics.transfer import download
 
 
@@ -26,14 +26,24 @@ def provenance(network: Network, *, protocol: str, folder: str | Path) -> str:
     return f"sha256 {wanted.sha256} by {wanted.known}"
 
 
-def locate(network: Network, *, protocol: str, folder: str | Path) -> tuple[Path, str]:
+def identity(network: Network, *, protocol: str, folder: str | Path) -> str:
+    """Name and weights of a network: what tells its features and scores from another's.
+
+    The digest is the one that its file must have, so that nothing is read: `locate` refuses others.
+    """
+    name = source_name(network.name, protocol)
+    if not parse(network.weights).pretrained:
+        return f"{name} random"
+    return f"{name} {expected(network, protocol=protocol, folder=folder).sha256}"
+
+
+def locate(network: Network, *, protocol: str, folder: str | Path) -> Path:
     """Find and check the pretrained weights of a network.
 
     Returns
     -------
-    path : Path
+    Path
         A file; for `dreamsim` a folder.
-    sha256 : str
 
     Raises
     ------
@@ -56,7 +66,8 @@ def locate(network: Network, *, protocol: str, folder: str | Path) -> tuple[Path
             "records the digest, which then holds."
         )
     digest = dreamsim.digest if of_dreamsim else sha256_of
-    return wanted.path, checked(wanted.path, wanted, digest)
+    checked(wanted.path, wanted, digest)
+    return wanted.path
 
 
 def fetch(network: Network, *, protocol: str, folder: Path) -> list[Path]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from boldvision.metrics.intervals import bootstrap_interval
 from boldvision.report import published
+from boldvision.report.all_tables import AllTables
 from boldvision.report.formats import Cell, Header, Section, Sheet
 from boldvision.report.results import Evaluation, data_note, metrics_of
 from boldvision.report.tables import TABLES, by_row
@@ -90,21 +91,8 @@ def comparisons(tables: Mapping[int, list[Evaluation]]) -> list[Comparison]:
     return list(found.values())
 
 
-def differences(
-    tables: Mapping[int, list[Evaluation]], dataset: str, simulated: bool, seed: int
-) -> pd.DataFrame:
+def differences(tables: AllTables) -> pd.DataFrame:
     """Mean difference of every comparison and metric, with interval and p-value.
-
-    Parameters
-    ----------
-    tables : mapping
-        Number of a table to its evaluations.
-    dataset : str
-        Name of the dataset.
-    simulated : bool
-        Whether the dataset is the miniature.
-    seed : int
-        Of bootstrap samples and sign flips.
 
     Returns
     -------
@@ -114,14 +102,13 @@ def differences(
         another than the paper's.
     """
     records: list[dict[str, Any]] = []
-    for comparison in comparisons(tables):
-        records += _compare(comparison, dataset, simulated, seed)
+    for comparison in comparisons(tables.evaluations):
+        data = data_note(comparison.row + comparison.reference, tables.dataset, tables.simulated)
+        records += _compare(comparison, data, tables.seed)
     return pd.DataFrame(records, columns=list(COLUMNS))
 
 
-def _compare(
-    comparison: Comparison, dataset: str, simulated: bool, seed: int
-) -> list[dict[str, Any]]:
+def _compare(comparison: Comparison, data: str, seed: int) -> list[dict[str, Any]]:
     row, reference = comparison.row, comparison.reference
     shared = metrics_of([*row, *reference])
     paired = {m: pairs(row, reference, m) for m in published.METRICS if m in shared}
@@ -152,7 +139,7 @@ def _compare(
                 "chance": factor * _chance(row, metric),
                 "reference_chance": factor * _chance(reference, metric),
                 "label": "" if info.genuine else info.label,
-                "data": data_note([*row, *reference], dataset, simulated),
+                "data": data,
             }
         )
     for record, p in zip(records, holm([r["p"] for r in records]), strict=True):

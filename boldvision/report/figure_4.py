@@ -14,7 +14,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
-from boldvision.config import TR_S
 from boldvision.errors import UserError
 from boldvision.hdf5 import open_pictures
 from boldvision.report import results, style
@@ -26,16 +25,7 @@ from boldvision.report.pictures import (
     row_label,
     show,
 )
-from boldvision.report.times import TRIAL_S, shifted, times
-
-TRIAL_ROWS = round(TRIAL_S / TR_S)
-"""Design rows from one trial to the next without a blank between: 4 s."""
-
-RULE = (
-    "evenly spaced over the reconstructed trials whose previous and next image were shown 4 s "
-    "before and after in the same run"
-)
-"""How the stimuli of the figure are chosen."""
+from boldvision.report.times import Timing, WindowTimes, shifted, times
 
 
 @dataclass(frozen=True)
@@ -50,7 +40,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Cells:
-    """Reconstructions of one row: shift in TRs to the file; ``absence`` says why others lack."""
+    """Reconstructions of one row: shift in samples to the file; ``absence``: why others lack."""
 
     name: str
     files: dict[int, Path]
@@ -66,7 +56,7 @@ def cells(rows: Sequence[Mapping[str, Any]], shifts: Sequence[int]) -> list[Cell
         As `results.read` takes them, of one subject, and ``reconstructions`` (folder of
         ``{test_window}.h5``).
     shifts : sequence of int
-        Shifts of the test window, TRs, from `boldvision.report.curves.origin`.
+        Shifts of the test window, samples, from `boldvision.report.curves.origin`.
 
     Raises
     ------
@@ -95,8 +85,12 @@ def cells(rows: Sequence[Mapping[str, Any]], shifts: Sequence[int]) -> list[Cell
     return found
 
 
-def choose(trials: pd.DataFrame, reconstructed: set[int], count: int) -> list[Moment]:
-    """Trials to show: `count` of them, by `RULE`.
+def choose(
+    trials: pd.DataFrame, reconstructed: set[int], count: int, trial_s: float
+) -> list[Moment]:
+    """Trials to show: evenly spaced over those that were reconstructed and have both neighbours.
+
+    A neighbour was shown `trial_s` before or after, in the same run.
 
     Parameters
     ----------
@@ -106,6 +100,8 @@ def choose(trials: pd.DataFrame, reconstructed: set[int], count: int) -> list[Mo
         Trials that every file has.
     count : int
         How many.
+    trial_s : float
+        As `Timing` has it.
 
     Raises
     ------
@@ -117,7 +113,7 @@ def choose(trials: pd.DataFrame, reconstructed: set[int], count: int) -> list[Mo
     for by in (1, -1):
         other = table.shift(by)
         keep &= (table["session"] == other["session"]) & (table["task_run"] == other["task_run"])
-        keep &= (table["onset_row"] - other["onset_row"] == by * TRIAL_ROWS).to_numpy()
+        keep &= np.isclose(table["onset_s"] - other["onset_s"], by * trial_s)
     images = table["image_id"]
     table = table.assign(previous=images.shift(1), next=images.shift(-1))
     found = table[keep & table["trial"].isin(reconstructed)]
@@ -150,6 +146,8 @@ def figure_4(
     stimuli: Path,
     training_window: str,
     windows: Mapping[str, Mapping[str, Any]],
+    tr_s: float,
+    timing: Timing,
     blur: bool,
     note: str = "",
 ) -> Figure:
@@ -167,32 +165,49 @@ def figure_4(
         Window at shift 0: `boldvision.report.curves.origin`.
     windows : mapping
         ``windows`` of the configuration.
+    tr_s : float
+        Sampling period of the series of all rows, s.
+    timing : Timing
     blur : bool
         Whether faces in reconstructions are blurred.
     note : str
         What to know about the data; shown above the images.
     """
     shifts = sorted({shift for row in rows for shift in row.files})
-    trials = [moment.trial for moment in moments]
-    decoded = {
-        (row.name, shift): read_reconstructions(path, "trial", trials, blur)
-        for row in rows
-        for shift, path in row.files.items()
-    }
+    decoded = _read(rows, moments, blur)
+    columns = [times(shifted(training_window, shift), windows, tr_s) for shift in shifts]
+    step = round(timing.trial_s / columns[0].tr_s)
+    places = [shifts.index(shift) if shift in shifts else None for shift in (-step, 0, step)]
     figure, grid = _canvas(len(moments), 1 + len(rows), len(shifts))
     for k, moment in enumerate(moments):
         top = k * (2 + len(rows))
-        _draw_stimuli(figure, grid, top, shifts, moment, stimuli)
+        _draw_stimuli(figure, grid, top, places, moment, stimuli, timing)
         for r, row in enumerate(rows, start=1):
             images = [decoded[row.name, shift][k] if shift in row.files else None
                       for shift in shifts]  # fmt: skip
             bottom = _draw_row(figure, grid, top + r, row, images)
-    for axes, shift in zip(bottom, shifts, strict=True):
-        t = times(shifted(training_window, shift), windows)
-        axes.set_xlabel(f"{t.start_s:.1f} to\n{t.upper_end_s:.1f} s".replace("-", "−"))
-    figure.supxlabel("Test window (s after the onset of the current image)", fontsize=8, y=0.006)
+    _name_windows(figure, bottom, columns)
     style.note(figure, note)
     return figure
+
+
+def _read(
+    rows: list[Cells], moments: list[Moment], blur: bool
+) -> dict[tuple[str, int], np.ndarray]:
+    """Row and shift: the reconstructions of all moments."""
+    trials = [moment.trial for moment in moments]
+    return {
+        (row.name, shift): read_reconstructions(path, "trial", trials, blur)
+        for row in rows
+        for shift, path in row.files.items()
+    }
+
+
+def _name_windows(figure: Figure, bottom: list[Axes], columns: list[WindowTimes]) -> None:
+    """The time of each column's window, below its last picture."""
+    for axes, t in zip(bottom, columns, strict=True):
+        axes.set_xlabel(f"{t.start_s:.1f} to\n{t.upper_end_s:.1f} s".replace("-", "−"))
+    figure.supxlabel("Test window (s after the onset of the current image)", fontsize=8, y=0.006)
 
 
 def _canvas(n_moments: int, n_rows: int, n_columns: int) -> tuple[Figure, GridSpec]:
@@ -217,17 +232,24 @@ def _canvas(n_moments: int, n_rows: int, n_columns: int) -> tuple[Figure, GridSp
 
 
 def _draw_stimuli(
-    figure: Figure, grid: GridSpec, top: int, shifts: list[int], moment: Moment, stimuli: Path
+    figure: Figure,
+    grid: GridSpec,
+    top: int,
+    places: list[int | None],
+    moment: Moment,
+    stimuli: Path,
+    timing: Timing,
 ) -> None:
-    """Previous, current and next image above the window that lies where theirs would."""
+    """Previous, current and next image, in the columns whose windows lie where theirs would."""
     label = figure.add_subplot(grid[top, 0])
     label.set_axis_off()
     row_label(label, "Stimuli")
     shown = read_images(stimuli, "image_id", [moment.previous, moment.current, moment.next])
-    names = (f"Previous (−{TRIAL_S:.0f} s)", "Current (0 s)", f"Next (+{TRIAL_S:.0f} s)")
-    for place, image, name in zip((-TRIAL_ROWS, 0, TRIAL_ROWS), shown, names, strict=True):
-        if place in shifts:
-            axes = figure.add_subplot(grid[top, shifts.index(place)])
+    apart = f"{timing.trial_s:.0f} s"
+    names = (f"Previous (−{apart})", "Current (0 s)", f"Next (+{apart})")
+    for column, image, name in zip(places, shown, names, strict=True):
+        if column is not None:
+            axes = figure.add_subplot(grid[top, column])
             show(axes, image)
             axes.set_title(name, fontsize=7, pad=2)
 

@@ -13,7 +13,7 @@ from boldvision.report import style
 from boldvision.report.curves import curves, one_models
 from boldvision.report.panels import Point, legend, metric_panels
 from boldvision.report.results import Evaluation
-from boldvision.report.times import STIMULUS_S, TRIAL_S, times
+from boldvision.report.times import Timing, times
 
 XLABEL = "Upper end of the test window (s after image onset)"
 
@@ -23,6 +23,7 @@ def figure_5(
     evaluations: list[Evaluation],
     metrics: list[str],
     windows: Mapping[str, Mapping[str, Any]],
+    timing: Timing,
     note: str = "",
 ) -> Figure:
     """Every metric over the test windows (paper, Figure 5).
@@ -35,6 +36,7 @@ def figure_5(
         One panel each.
     windows : mapping
         ``windows`` of the configuration.
+    timing : Timing
     note : str
         What to know about the data; shown above the panels.
 
@@ -47,7 +49,7 @@ def figure_5(
     over_time = points(evaluations, windows)
     figure, panels = metric_panels(metrics, over_time, XLABEL, note)
     for axes in panels:
-        mark_times(axes, evaluations, windows)
+        mark_times(axes, evaluations, windows, timing)
     legend(figure)
     return figure
 
@@ -57,21 +59,28 @@ def points(
 ) -> dict[str, list[Point]]:
     """Curve: its points over the upper end of the test window (s after onset), by time."""
     return {
-        name: [
-            Point(times(window, windows).upper_end_s, models[window], window)
-            for window in sorted(models, key=lambda w: times(w, windows).upper_end_s)
-        ]
+        name: sorted(
+            (
+                Point(times(window, windows, model.tr_s).upper_end_s, model, window)
+                for window, model in models.items()
+            ),
+            key=lambda point: point.x,
+        )
         for name, models in curves(evaluations).items()
     }
 
 
 def mark_times(
-    axes: Axes, evaluations: list[Evaluation], windows: Mapping[str, Mapping[str, Any]]
+    axes: Axes,
+    evaluations: list[Evaluation],
+    windows: Mapping[str, Mapping[str, Any]],
+    timing: Timing,
 ) -> None:
     """Mark the time in which the image is shown, and where the rows of one model are trained."""
-    axes.xaxis.set_major_locator(MultipleLocator(TRIAL_S))
-    axes.axvspan(0, STIMULUS_S, color=style.FAINT, alpha=0.18, linewidth=0, label="Image shown")
+    axes.xaxis.set_major_locator(MultipleLocator(timing.trial_s))
+    axes.axvspan(0, timing.stimulus_s, color=style.FAINT, alpha=0.18, linewidth=0,
+                 label="Image shown")  # fmt: skip
     single = one_models(evaluations)
-    for trained_s in {times(e.window, windows).upper_end_s for e in single.values()}:
+    for trained_s in {times(e.window, windows, e.tr_s).upper_end_s for e in single.values()}:
         axes.axvline(trained_s, color=style.FAINT, linewidth=0.8, linestyle="-.",
                      label=f"Trained here ({', '.join(single)})")  # fmt: skip

@@ -7,7 +7,6 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from boldvision.config import TR_S
 from boldvision.errors import UserError
 from boldvision.report import style
 from boldvision.report.panels import Point, legend, metric_panels
@@ -26,9 +25,9 @@ def durations(
         The windows start at different times, or two of a run have the same duration.
     """
     found = sorted(
-        ((times(e.window, windows), e) for e in evaluations), key=lambda pair: pair[0].n_tr
+        ((times(e.window, windows, e.tr_s), e) for e in evaluations), key=lambda pair: pair[0].n_tr
     )
-    starts = {window.first_row for window, _ in found}
+    starts = {window.start_s for window, _ in found}
     lengths = {(e.run, window.n_tr) for window, e in found}
     if len(starts) > 1 or len(lengths) < len(found):
         raise UserError(
@@ -55,10 +54,10 @@ def figure_6(
     models = durations(evaluations, windows)
     curves: dict[str, list[Point]] = {}
     for window, e in models:
-        curves.setdefault(_decoder(e.run), []).append(Point(window.n_tr * TR_S, e, e.window))
+        curves.setdefault(_decoder(e.run), []).append(Point(window.duration_s, e, e.window))
     xlabel = f"Duration from {models[0][0].start_s:.1f} s after image onset: s (TRs)"
     figure, panels = metric_panels(metrics, curves, xlabel, note)
-    ticks = {n_tr * TR_S: f"{n_tr * TR_S:.1f}\n({n_tr})" for n_tr in {w.n_tr: 0 for w, _ in models}}
+    ticks = {w.duration_s: f"{w.duration_s:.1f}\n({w.n_tr})" for w, _ in models}
     for axes in panels:
         axes.set_xticks(list(ticks), list(ticks.values()))
     legend(figure)

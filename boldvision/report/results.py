@@ -23,6 +23,7 @@ SPLITS = {
     "standard": "",
     "time_resolved": "time-resolved split as published",
     "time_resolved_leakage_free": "leakage-free time-resolved split",
+    "time_resolved_size_matched": "time-resolved split of as few trials as leakage-free",
 }
 """Split of the configuration: what a figure says of it."""
 
@@ -67,6 +68,8 @@ class Evaluation:
         Test subject.
     window : str
         Training window.
+    tr_s : float or None
+        Sampling period of the series, s; None of betas.
     parquet : Path
         Per-image values.
     protocol, direction, generator_label : str
@@ -81,6 +84,7 @@ class Evaluation:
     subjects: str
     subject: str
     window: str
+    tr_s: float | None
     parquet: Path
     protocol: str
     direction: str
@@ -133,8 +137,8 @@ def read(rows: Iterable[Mapping[str, Any]]) -> list[Evaluation]:
     Parameters
     ----------
     rows : iterable of mapping
-        Each with ``row``, ``run``, ``subjects``, ``subject``, ``window``, ``parquet`` and
-        ``summary`` (the ``.json`` beside the ``.parquet``).
+        Each with ``row``, ``run``, ``subjects``, ``subject``, ``window``, ``tr_s``, ``parquet``
+        and ``summary`` (the ``.json`` beside the ``.parquet``).
 
     Raises
     ------
@@ -161,7 +165,7 @@ def _read_one(row: Mapping[str, Any]) -> Evaluation:
         if missing := [key for key in SUMMARY_KEYS if key not in summary]:
             raise ValueError(f"no {', '.join(missing)}")
         return Evaluation(
-            **{key: row[key] for key in ("row", "run", "subjects", "subject", "window")},
+            **{key: row[key] for key in ("row", "run", "subjects", "subject", "window", "tr_s")},
             parquet=Path(row["parquet"]),
             protocol=summary["protocol"],
             direction=summary["direction"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import pandas as pd
 
 from boldvision.metrics.intervals import bootstrap_interval
 from boldvision.report import published
+from boldvision.report.all_tables import AllTables
 from boldvision.report.results import Evaluation
 from boldvision.report.tables import MEAN, OURS, PUBLISHED, TABLES, published_row, table
 
@@ -40,21 +40,8 @@ METHOD = (
 """How intervals and agreement are computed."""
 
 
-def scorecard(
-    tables: Mapping[int, list[Evaluation]], dataset: str, simulated: bool, seed: int
-) -> pd.DataFrame:
+def scorecard(tables: AllTables) -> pd.DataFrame:
     """Every published number of these tables, with ours where there is one.
-
-    Parameters
-    ----------
-    tables : mapping
-        Number of a table to its evaluations.
-    dataset : str
-        Name of the dataset.
-    simulated : bool
-        Whether the dataset is the miniature.
-    seed : int
-        Of the bootstrap.
 
     Returns
     -------
@@ -66,9 +53,10 @@ def scorecard(
         paper's units; those of ours are NaN where we have none.
     """
     records: list[dict[str, Any]] = []
-    for number, evaluations in tables.items():
-        records += _cells(number, evaluations, table(number, evaluations, dataset, simulated), seed)
-    return pd.DataFrame(records).assign(dataset=dataset)
+    for number, evaluations in tables.evaluations.items():
+        frame = table(number, evaluations, tables.dataset, tables.simulated)
+        records += _cells(number, evaluations, frame, tables.seed)
+    return pd.DataFrame(records).assign(dataset=tables.dataset)
 
 
 def _cells(

@@ -64,12 +64,12 @@ CURVES: dict[str, dict[str, Any]] = {
     "Not pretrained": _VERMILION,
     "as published": _GREEN,
     "leakage-free": _ORANGE,
-    "leaking": _DARK,
-    "not leaking": _LIGHT,
+    "size-matched": {"color": "#56B4E9", "linestyle": "-.", "marker": "v"},
+    "as published, on images that do not leak": _LIGHT,
 }
 """Curves by name, in the colour-blind-safe palette of Okabe and Ito.
 
-Of two curves in a panel one is solid and one dashed, with another marker: greyscale is enough.
+Curves of a panel differ in line and marker: greyscale is enough.
 """
 
 OTHERS: tuple[dict[str, Any], ...] = (

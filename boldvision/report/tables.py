@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from boldvision.decoders.record import stage_records
 from boldvision.errors import UserError
 from boldvision.metrics.intervals import standard_error
 from boldvision.metrics.measures import MEASURES
@@ -210,7 +210,7 @@ def trained_parameters(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     Parameters
     ----------
     rows : iterable of mapping
-        With ``row`` and ``training`` (``training.json`` of the model).
+        With ``row`` and ``model`` (``model.json`` of the model).
 
     Raises
     ------
@@ -219,13 +219,14 @@ def trained_parameters(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """
     counted = {}
     for row in rows:
-        record = json.loads(Path(row["training"]).read_text())
-        if "unet_trained" not in record.get("parameters", {}):
+        records = stage_records(Path(row["model"]).parent).values()
+        found = [record["parameters"] for record in records if "parameters" in record]
+        if not any("unet_trained" in parameters for parameters in found):
             raise UserError(
-                f"{row['training']}: expected `parameters: unet_trained`, found none; train this "
-                "model again"
+                f"{row['model']}: expected a stage with `parameters: unet_trained`, found none; "
+                "train this model again"
             )
-        counted[row["row"]] = int(record["parameters"]["unet_trained"])
+        counted[row["row"]] = sum(int(parameters.get("unet_trained", 0)) for parameters in found)
     return counted
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from boldvision.errors import UserError
 from boldvision.report import published, style
 from boldvision.report.results import Evaluation, Metric
-from boldvision.report.times import times
+from boldvision.report.times import one_period, times
 
 
 def matrix(
@@ -33,11 +33,12 @@ def matrix(
     Raises
     ------
     UserError
-        Two models were trained in one window.
+        Two models were trained in one window, or their series have several sampling periods.
     """
+    tr_s = one_period(evaluations)
 
     def by_time(name: str) -> float:
-        return times(name, windows).upper_end_s
+        return times(name, windows, tr_s).upper_end_s
 
     models: dict[str, Evaluation] = {}
     for e in evaluations:
@@ -94,8 +95,12 @@ def _draw_matrix(
     info = models[0].metrics[metric]
     colours = "viridis" if info.better == "higher" else "viridis_r"
     shown = axes.imshow(values, cmap=colours, aspect="auto", interpolation="nearest")
-    axes.set_xticks(range(len(test)), [_seconds(w, windows) for w in test])
-    axes.set_yticks(range(len(training)), [_seconds(w, windows) for w in training])
+    ends = {
+        window: f"{times(window, windows, models[0].tr_s).upper_end_s:.1f}".replace("-", "−")
+        for window in {*test, *training}
+    }
+    axes.set_xticks(range(len(test)), [ends[window] for window in test])
+    axes.set_yticks(range(len(training)), [ends[window] for window in training])
     axes.invert_yaxis()
     axes.spines[:].set_visible(False)
     axes.set_xlabel("Test window: upper end (s after image onset)")
@@ -111,10 +116,6 @@ def _chance(evaluations: list[Evaluation], metric: str) -> float:
     """Mean over all cells, in the paper's units."""
     found = [e.score(metric, window).chance for e in evaluations for window in e.scores]
     return published.scale(metric) * float(np.mean(found))
-
-
-def _seconds(window: str, windows: Mapping[str, Mapping[str, Any]]) -> str:
-    return f"{times(window, windows).upper_end_s:.1f}".replace("-", "−")
 
 
 def _draw_diagonal(axes: Axes, cells: list[tuple[int, int]]) -> None:

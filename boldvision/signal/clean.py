@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from boldvision.config.signal import Detrend
 from boldvision.errors import UserError
 
 
@@ -34,22 +34,24 @@ class RunQuality:
 
 
 def clean(
-    series: np.ndarray, detrend: Literal["cosine", "linear"], cutoff_s: float, tr_s: float
+    series: np.ndarray, detrend: Detrend, cutoff_s: float, tr_s: float
 ) -> tuple[np.ndarray, RunQuality]:
     """Regress out drift and z-score each voxel of one run.
 
     Equals ``nilearn.signal.clean(..., standardize="zscore_sample")`` with ``filter="cosine",
-    high_pass=1 / cutoff_s, detrend=False`` (`cosine`) or with ``detrend=True`` (`linear`), except
-    that voxels without signal become zeros instead of amplified rounding errors.
+    high_pass=1 / cutoff_s, detrend=False`` (`cosine`), with ``detrend=True`` (`linear`) or with all
+    of these, as is nilearn's default (`cosine_linear`), except that voxels without signal become
+    zeros instead of amplified rounding errors.
 
     Parameters
     ----------
     series
         [volumes, voxels], raw units; not changed.
     detrend
-        `cosine`: the drift of the paper (section 2.3); `linear`: that of the released code.
+        `cosine`: the drift of the paper (section 2.3); `linear`: that of the released code;
+        `cosine_linear`: both, which the paper's words do not rule out.
     cutoff_s
-        Longest period that `cosine` keeps, s; `linear` does not use it.
+        Longest period that the cosines keep, s; `linear` does not use it.
     tr_s
         Sampling period, s.
 
@@ -91,7 +93,8 @@ def drift_basis(n_volumes: int, detrend: str, cutoff_s: float, tr_s: float) -> n
 
     `cosine` is the type II discrete cosine basis of SPM and nilearn
     (``nilearn.glm.first_level.design_matrix``): half periods that fit the run, as many as have a
-    period of `cutoff_s` or more. `linear` is the constant and the slope.
+    period of `cutoff_s` or more. `linear` is the constant and the slope, `cosine_linear` the
+    cosines and then what they lack of the slope.
 
     Returns
     -------
@@ -103,8 +106,9 @@ def drift_basis(n_volumes: int, detrend: str, cutoff_s: float, tr_s: float) -> n
         The cut-off would remove every period that the series can hold.
     """
     volume = np.arange(n_volumes)
+    slope = volume - volume.mean()
     if detrend == "linear":
-        basis = np.stack([np.ones(n_volumes), volume - volume.mean()], axis=1)
+        basis = np.stack([np.ones(n_volumes), slope], axis=1)
     else:
         if cutoff_s <= 2 * tr_s:
             raise UserError(
@@ -113,7 +117,11 @@ def drift_basis(n_volumes: int, detrend: str, cutoff_s: float, tr_s: float) -> n
             )
         order = int(2 * n_volumes * tr_s / cutoff_s + 1e-9)
         basis = np.cos(np.pi / n_volumes * np.outer(volume + 0.5, np.arange(order + 1)))
-    return basis / np.linalg.norm(basis, axis=0)
+    basis = basis / np.linalg.norm(basis, axis=0)
+    if detrend == "cosine_linear":
+        rest = slope - basis @ (basis.T @ slope)
+        basis = np.column_stack([basis, rest / np.linalg.norm(rest)])
+    return basis
 
 
 def _sample_std(centred: np.ndarray) -> np.ndarray:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import subprocess
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from boldvision.children import run_program
@@ -14,65 +13,9 @@ from boldvision.cli import settings_from
 from boldvision.config import Fmriprep, FmriprepJob
 from boldvision.errors import UserError
 from boldvision.files import only_job, reading, replace_folder
+from boldvision.signal.fmriprep_command import Task, command, docker_image
 
 REGISTRATION = "surfer.nmr.mgh.harvard.edu/registration.html"
-
-
-@dataclass(frozen=True)
-class Task:
-    """One participant's run of fMRIPrep; all folders are absolute."""
-
-    bids: Path
-    out: Path
-    work: Path
-    participant: str
-    threads: int
-    mem_mb: int
-
-
-def command(task: Task, preprocessing: Fmriprep, job: FmriprepJob) -> list[str]:
-    """Command that runs fMRIPrep with its default settings (paper, appendix D).
-
-    Returns
-    -------
-    list of str
-        Arguments, never read by a shell. Telemetry is off; the data are validated. Rest runs are
-        left out.
-    """
-    options = [
-        *("--participant-label", task.participant, "--task-id", "nsdcore"),
-        *("--output-spaces", preprocessing.space),
-        *("--nprocs", str(task.threads)),
-        *("--mem_mb", str(task.mem_mb)),
-        "--notrack",
-    ]
-    licence = Path(job.licence).absolute()
-    if job.runtime == "docker":
-        return [
-            *("fmriprep-docker", str(task.bids), str(task.out), "participant"),
-            *options,
-            *("--work-dir", str(task.work), "--fs-license-file", str(licence)),
-            *("--image", docker_image(preprocessing, job)),
-            *("--user", f"{os.getuid()}:{os.getgid()}", "--env", "NO_ET", "1", "--no-tty"),
-        ]
-    inside = {
-        f"{task.bids}": "/data:ro",
-        f"{task.out}": "/out",
-        f"{task.work}": "/work",
-        f"{licence}": "/opt/freesurfer/license.txt:ro",
-    }
-    binds = [word for pair in inside.items() for word in ("--bind", ":".join(pair))]
-    return [
-        *("apptainer", "run", "--cleanenv", "--env", "NO_ET=1", *binds, str(job.image)),
-        *("/data", "/out", "participant"),
-        *options,
-        *("--work-dir", "/work", "--fs-license-file", "/opt/freesurfer/license.txt"),
-    ]
-
-
-def docker_image(preprocessing: Fmriprep, job: FmriprepJob) -> str:
-    """The image: the published one of the configured version, unless the job names another."""
-    return job.image or f"nipreps/fmriprep:{preprocessing.version}"
 
 
 def require_licence(path: Path) -> None:
@@ -215,6 +158,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="boldvision fmriprep", description=__doc__)
     parser.add_argument("--bids", type=Path, required=True, help="raw BIDS dataset")
     parser.add_argument("--participant", required=True, help="its label, as in 01")
+    parser.add_argument("--task", required=True, help="BIDS's name of the task, as in nsdcore")
     parser.add_argument("--settings", required=True, help="JSON with key `preprocessing`")
     parser.add_argument("--job", required=True, help="JSON: `job` of the preprocessing")
     parser.add_argument("--threads", type=int, required=True)
@@ -228,6 +172,7 @@ def main(argv: list[str]) -> None:
         arguments.out.absolute(),
         Path(job.work).absolute(),
         arguments.participant,
+        arguments.task,
         arguments.threads,
         arguments.mem_mb,
     )

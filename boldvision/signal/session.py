@@ -21,7 +21,7 @@ def write_session(
     out: Path,
     quality: Path,
 ) -> None:
-    """Write task runs 1..12 as they come, one in memory at a time.
+    """Write the task runs of a session as they come, one in memory at a time.
 
     Parameters
     ----------

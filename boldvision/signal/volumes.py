@@ -6,31 +6,36 @@ from pathlib import Path
 
 import numpy as np
 
-from boldvision.config import TR_S
-from boldvision.datasets.nsd.roi import AGAIN, Voxels
-from boldvision.datasets.nsd.runs import FILE_VOLUMES, VOLUMES
-from boldvision.errors import UserError
+from boldvision.errors import FETCH_AGAIN, UserError
 from boldvision.files import reading
 from boldvision.nifti import Nifti
+from boldvision.signal.region import Voxels
 
 
-def read_masked(path: str | Path, voxels: Voxels) -> np.ndarray:
-    """Raw series of some voxels of one run of func1pt8mm volumes.
+def read_masked(
+    path: str | Path, voxels: Voxels, volumes: int, file_volumes: int, tr_s: float
+) -> np.ndarray:
+    """Raw series of some voxels of one run.
 
     The file is decompressed once, from front to back; a whole volume is only ever held as int16.
-    The sample after the design's last row is read, so that the checksum is verified, and dropped
-    (NSD Data Manual, time series).
+    Volumes beyond those that are kept are read, so that the checksum is verified, and dropped.
 
     Parameters
     ----------
     path
-        NIfTI-1 file, int16 [X, Y, Z, 226], TR 4/3 s, compressed or not.
+        NIfTI-1 file, int16 [X, Y, Z, `file_volumes`], compressed or not.
     voxels
         Which voxels, and the grid and affine that the volumes must have.
+    volumes
+        Volumes to keep, from the first; a file may end with them.
+    file_volumes
+        Volumes of the file.
+    tr_s
+        Sampling period that the header must have, s.
 
     Returns
     -------
-    float32 [225, voxels], raw units, scaled by the header's slope and intercept
+    float32 [volumes, voxels], raw units, scaled by the header's slope and intercept
 
     Raises
     ------
@@ -39,11 +44,11 @@ def read_masked(path: str | Path, voxels: Voxels) -> np.ndarray:
         voxel of interest is zero throughout.
     """
     image = open_volumes(Path(path), voxels)
-    found, tr_s = image.shape[3], image.tr_s
-    whole = VOLUMES <= found <= FILE_VOLUMES
-    require(image.path, whole, "volumes", f"{FILE_VOLUMES} (or {VOLUMES})", found)
-    require(image.path, abs(tr_s - TR_S) < 1e-3, "TR", f"{TR_S:.4f} s", image.tr_stored)
-    return read_region(image, voxels, VOLUMES)
+    found = image.shape[3]
+    whole = volumes <= found <= file_volumes
+    require(image.path, whole, "volumes", f"{file_volumes} (or {volumes})", found)
+    require(image.path, abs(image.tr_s - tr_s) < 1e-3, "TR", f"{tr_s:.4f} s", image.tr_stored)
+    return read_region(image, voxels, volumes)
 
 
 def open_volumes(path: Path, voxels: Voxels) -> Nifti:
@@ -54,7 +59,7 @@ def open_volumes(path: Path, voxels: Voxels) -> Nifti:
     UserError
         The file is missing or not NIfTI, or its dimensions, grid, type or affine are others.
     """
-    with reading(path, "a NIfTI file of volumes", AGAIN):
+    with reading(path, "a NIfTI file of volumes", FETCH_AGAIN):
         image = Nifti(path)
     shape, dtype = image.shape, image.dtype
     require(path, len(shape) == 4, "dimensions", 4, len(shape))
@@ -74,8 +79,8 @@ def require(path: Path, ok: bool, what: str, expected: object, found: object) ->
     """Raise UserError, which names the file, unless `ok`."""
     if not ok:
         raise UserError(
-            f"{path}: expected {what} {expected}, found {found}; check that it is a func1pt8mm "
-            f"file of the subject whose voxels these are, or {AGAIN}"
+            f"{path}: expected {what} {expected}, found {found}; check that it is a file "
+            f"of the subject whose voxels these are, or {FETCH_AGAIN}"
         )
 
 
@@ -84,7 +89,7 @@ def require_signal(path: Path, series: np.ndarray) -> None:
     if not series.any():
         raise UserError(
             f"{path}: expected signal in the region of interest, found only zeros in its "
-            f"{series.shape[1]} voxels; {AGAIN}, or check that the region is this subject's"
+            f"{series.shape[1]} voxels; {FETCH_AGAIN}, or check that the region is this subject's"
         )
 
 
@@ -114,7 +119,7 @@ def read_region(image: Nifti, voxels: Voxels, rows: int) -> np.ndarray:
     grid = image.shape[:3]
     place = np.ravel_multi_index(np.unravel_index(voxels.index, grid), grid, order="F")
     series = np.empty((rows, len(place)), np.float32)
-    with reading(image.path, f"{image.shape[3]} whole volumes", AGAIN):
+    with reading(image.path, f"{image.shape[3]} whole volumes", FETCH_AGAIN):
         for row, volume in enumerate(image.volumes()):
             if row < rows:
                 series[row] = volume[place]

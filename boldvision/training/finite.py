@@ -14,17 +14,13 @@ import torch
 from accelerate import Accelerator
 
 from boldvision.errors import UserError
+from boldvision.parameters import non_finite
 
 REMEDY = (
     "Lower `training.learning_rate`, lengthen `training.warmup_steps`, or set "
     "`training.precision` to bf16 or no"
 )
 """What to try after a training that diverged."""
-
-
-def non_finite(tensors: Mapping[str, torch.Tensor]) -> str | None:
-    """Name of the first of `tensors` that holds a NaN or an infinity; `None` if none does."""
-    return next((n for n, tensor in tensors.items() if not torch.isfinite(tensor).all()), None)
 
 
 def check_loss(total: float, step: int, losses: Sequence[Mapping[str, float]]) -> None:

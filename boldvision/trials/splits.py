@@ -9,6 +9,20 @@ from boldvision.errors import UserError
 from boldvision.seeds import numpy_generator
 
 
+def add_splits(trials: pd.DataFrame, subject: str, test_runs: int, seed: int) -> pd.DataFrame:
+    """The trial table with a column for each split."""
+    published = time_resolved(trials, test_runs, seed, subject)
+    leakage_free = time_resolved_leakage_free(trials, published)
+    return trials.assign(
+        split_standard=standard(trials),
+        split_time_resolved=published,
+        split_time_resolved_leakage_free=leakage_free,
+        split_time_resolved_size_matched=time_resolved_size_matched(
+            trials, leakage_free, seed, subject
+        ),
+    )
+
+
 def standard(trials: pd.DataFrame) -> np.ndarray:
     """NSD's own split: the images that every subject sees are the test set (paper, section 2.3).
 
@@ -85,3 +99,38 @@ def time_resolved_leakage_free(trials: pd.DataFrame, split: np.ndarray) -> np.nd
     is_test = split == "test"
     leaks = trials["image_id"].isin(trials["image_id"][is_test]).to_numpy() & ~is_test
     return np.where(leaks, "excluded", split)
+
+
+def time_resolved_size_matched(
+    trials: pd.DataFrame, leakage_free: np.ndarray, seed: int, subject: str
+) -> np.ndarray:
+    """The time-resolved split with as few training trials as the leakage-free one, leaks included.
+
+    It is what the leakage-free split is compared with, where fewer trials are not to count as the
+    effect of leakage. In every session as many training trials are ``excluded`` as there, drawn
+    among those whose image is not tested, so all that leak stay. Where a session has too few of
+    them, the rest is drawn among the others.
+
+    Parameters
+    ----------
+    trials
+        Trial table with column `session`.
+    leakage_free
+        What `time_resolved_leakage_free` returned for it.
+    seed, subject
+        What the draw depends on.
+
+    Returns
+    -------
+    [trials] of ``train``, ``test`` or ``excluded``
+    """
+    leaks = leakage_free == "excluded"
+    random = numpy_generator(seed, "time_resolved_size_matched", subject)
+    drawn = pd.DataFrame(
+        {"session": trials["session"].to_numpy(), "leaks": leaks, "draw": random.random(len(leaks))}
+    )
+    drawn = drawn[leakage_free != "test"].sort_values(["leaks", "draw"])
+    sessions = drawn.groupby("session")
+    excluded = drawn.index[sessions.cumcount() < sessions["leaks"].transform("sum")]
+    is_excluded = np.isin(np.arange(len(leaks)), excluded)
+    return np.where(is_excluded, "excluded", np.where(leaks, "train", leakage_free))

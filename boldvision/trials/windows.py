@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from boldvision.config import TR_S, Betas, Preprocessing, Split, Window
+from boldvision.config import Betas, Preprocessing, Split, Window
 from boldvision.errors import UserError
 from boldvision.files import reading
 from boldvision.seeds import derive
@@ -19,15 +19,15 @@ from boldvision.trials.table import read_trials
 class Windows:
     """One window per trial; ``windows[indices]`` reads a batch.
 
-    Another shift is another `start_row`, at no cost on disk. A window that leaves its run is
-    dropped and counted, never padded.
+    Another shift costs nothing on disk. A window that leaves its run is dropped and counted, never
+    padded.
 
     Parameters
     ----------
     series_files
         Clean series of each session, ``.npy`` [runs, volumes, voxels]; betas: [trials, 1, voxels].
     trials
-        Rows of the trial table.
+        Rows of the trial table; for betas with `place`, from :func:`with_place`.
     window
         Which stretch of the series.
     preprocessing
@@ -45,7 +45,7 @@ class Windows:
     ------
     UserError
         A session's file is missing or damaged, is of another type, or has another shape than the
-        others or than the trials need.
+        others or than the trials need; or no trial has a window inside of its run.
     ValueError
         There are no trials.
     """
@@ -65,6 +65,12 @@ class Windows:
         _, n_volumes, self.n_voxels = next(iter(self._series.values())).shape
         series, first = first_samples(trials, window, preprocessing)
         inside = (first >= 0) & (first + self.n_tr <= n_volumes)
+        if not inside.any():
+            raise UserError(
+                f"window of {self.n_tr} samples from {window.start_s:g} s after onset, shifted by "
+                f"{window.shift}: expected some that lie in their run of {n_volumes} samples, "
+                f"found none of {len(trials)}; change `windows`, or a shift of the test set"
+            )
         self.trials = trials[inside].reset_index(drop=True)
         self.dropped = int(np.sum(~inside))
         self._require_series(series)
@@ -132,7 +138,9 @@ class AveragedWindows:
         return batch
 
 
-TRIALS_PER_SESSION = 750
+def with_place(trials: pd.DataFrame) -> pd.DataFrame:
+    """A whole trial table with `place`, of a trial in its session: 0-based, in order."""
+    return trials.assign(place=trials.groupby("session").cumcount())
 
 
 def first_samples(
@@ -140,8 +148,8 @@ def first_samples(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where the windows of trials begin.
 
-    In a run, the sample whose time is nearest to the window's start. Betas are one series of one
-    sample per trial, in order of presentation.
+    In a run, the sample whose time is nearest to the window's start, or as many later as the window
+    is shifted by. Betas are one series of one sample per trial, in order of presentation.
 
     Returns
     -------
@@ -149,20 +157,25 @@ def first_samples(
         Task run - 1, or the trial's place in its session.
     first : int64 [trials]
         Sample of that series; outside of it where the window leaves the run.
+
+    Raises
+    ------
+    UserError
+        A window of betas is not their one sample.
     """
     if isinstance(preprocessing, Betas):
-        series = trials["trial"].to_numpy() % TRIALS_PER_SESSION
+        preprocessing.require(window, "window")
+        series = trials["place"].to_numpy()
         return series, np.zeros_like(series)
-    start_s = trials["onset_row"].to_numpy() * TR_S + window.start_s
-    samples = (start_s - preprocessing.first_volume_s) / preprocessing.tr_s
-    # The inner rounding is for start times that lie half-way between two samples.
-    first = np.floor(np.round(samples, 6) + 0.5).astype(np.int64)
-    return trials["task_run"].to_numpy() - 1, first
+    start_s = trials["onset_s"].to_numpy() + window.start_s
+    first = nearest_sample(start_s - preprocessing.first_volume_s, preprocessing.tr_s)
+    return trials["task_run"].to_numpy() - 1, first + window.shift
 
 
-def first_row(window: Window) -> int:
-    """First sample of a window of func1pt8mm relative to the onset's design row."""
-    return int(np.floor(np.round(window.start_s / TR_S, 6) + 0.5))
+def nearest_sample(time_s: np.ndarray | float, tr_s: float) -> np.ndarray:
+    """Sample nearest to a time since the first one, int64; the later of two that are as near."""
+    # The inner rounding is for times that lie half-way between two samples.
+    return np.floor(np.round(np.asarray(time_s) / tr_s, 6) + 0.5).astype(np.int64)
 
 
 def one_repetition(trials: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -212,7 +225,7 @@ def load_windows(
     UserError
         The trial table or a session's file is missing or damaged, or the part has no trial.
     """
-    table = read_trials(trials_parquet, split)
+    table = with_place(read_trials(trials_parquet, split))
     table = table[table[f"split_{split}"] == part]
     if sessions is not None:
         table = table[table["session"] <= sessions]

@@ -20,6 +20,7 @@ from accelerate.state import AcceleratorState, GradientState
 from boldvision import cli, config
 from boldvision.datasets.miniature import bold, scenes
 from boldvision.datasets.miniature.known_answer.identification import pixel_identification
+from boldvision.datasets.nsd.runs import TR_S
 from boldvision.generators import latents
 from boldvision.metrics.intervals import bootstrap_interval
 from boldvision.seeds import numpy_generator
@@ -60,6 +61,7 @@ def trial_table(seed):
             "session": 1,
             "task_run": np.repeat(np.arange(1, RUNS + 1), TRIALS_PER_RUN),
             "onset_row": 9 + 6 * np.tile(np.arange(TRIALS_PER_RUN), RUNS),
+            "onset_s": 12.0 + 8 * np.tile(np.arange(TRIALS_PER_RUN), RUNS),
             "image_id": image_id.ravel(),
         }
     )
@@ -79,7 +81,7 @@ def write_session(trials, folder, seed):
         rows, shown = run["onset_row"].to_numpy(), run["image_id"].to_numpy() - 1
         series = bold.run_response(rows, pattern[shown], typical)
         series += bold.run_noise(random, VOXELS, noise)
-        runs.append(clean(series[:225], "cosine", CLEANING["cutoff_s"], config.TR_S)[0])
+        runs.append(clean(series[:225], "cosine", CLEANING["cutoff_s"], TR_S)[0])
     folder.mkdir()
     np.save(folder / "session01.npy", np.stack(runs))
 

@@ -12,12 +12,15 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate.state import AcceleratorState, GradientState
+from safetensors.torch import load_file
 
-from boldvision import cli, config
-from boldvision.decoders.base import SubjectData
+from boldvision import cli, config, plugins
+from boldvision.decoders.artefact import write_artefact
+from boldvision.decoders.base import SubjectData, Trained
+from boldvision.decoders.record import PARAMETERS, read_record, write_model_record
 from boldvision.generators import pretrain
-from boldvision.generators.latents import digest
 from boldvision.hdf5 import write_text
+from boldvision.targets.base import digest
 from boldvision.training.environment import PROCESSES
 
 REPOSITORY = Path(__file__).parents[2]
@@ -58,7 +61,7 @@ def trial_table(
             "trial": trial,
             "session": 1 + trial * sessions // len(trial),
             "task_run": 1 + trial // 60,
-            "onset_row": 9 + 3 * (trial % 60),
+            "onset_s": 12.0 + 4 * (trial % 60),
             "image_id": image_id,
             "split_standard": split,
         }
@@ -81,7 +84,7 @@ def write_subject(
         preprocessing=NSD_PREP,
         images=folder / f"{name}.images.h5",
         bold=folder / name,
-        latents=folder / f"{name}.latents.h5",
+        targets={"vae": folder / f"{name}.latents.h5"},
     )
     trial_table(n_images, first_image=first_image, sessions=sessions).to_parquet(data.trials)
     data.bold.mkdir()
@@ -92,12 +95,15 @@ def write_subject(
     with h5py.File(data.images, "w") as file:
         file["image_id"] = ids
         file["images"] = random.integers(0, 256, (n_images, 20, 20, 3), np.uint8)
-    with h5py.File(data.latents, "w") as file:
+    latents = {
+        "mean": random.standard_normal((n_images, 4, PX // 8, PX // 8)).astype(np.float16),
+        "logvar": np.full((n_images, 4, PX // 8, PX // 8), -4, np.float16),
+    }
+    with h5py.File(data.targets["vae"], "w") as file:
         file["image_id"] = ids
-        file["mean"] = random.standard_normal((n_images, 4, PX // 8, PX // 8)).astype(np.float16)
-        file["logvar"] = np.full((n_images, 4, PX // 8, PX // 8), -4, np.float16)
-        values = (file[name][:] for name in ("image_id", "mean", "logvar"))
-        write_text(file, "sha256", digest(*values))
+        for part, values in latents.items():
+            file[part] = values
+        write_text(file, "sha256", digest(ids, latents))
     return data
 
 
@@ -122,6 +128,7 @@ def run_settings(dropout: float = 0.5, changes: dict | None = None, **training) 
         "split": "standard",
         "preprocessing": "nsd_prep",
         "generator": "tiny",
+        "latents": "vae",
         "brain_module": {"hidden": 6, "dropout": dropout},
         "lora": {"rank": 2},
         "training": training_settings(**training),
@@ -130,39 +137,108 @@ def run_settings(dropout: float = 0.5, changes: dict | None = None, **training) 
     return settings | (changes or {})
 
 
-def data_arguments(data: list[SubjectData], settings: dict, seed: int = 0) -> list[str]:
-    """Arguments that the stages `train` and `reconstruct` share."""
-    settings = settings | {"preprocessing": data[0].preprocessing.model_dump()}
-    arguments = ["--settings", json.dumps(settings), "--seed", str(seed)]
-    arguments += ["--subjects", *(subject.name for subject in data)]
-    for what in ("trials", "images", "bold", "latents"):
-        arguments += [f"--{what}", *(str(getattr(subject, what)) for subject in data)]
-    return arguments
+def mean_image_settings(px: int = PX) -> dict:
+    """Settings of a run of the mean image."""
+    return {
+        "decoder": "mean_image",
+        "split": "standard",
+        "preprocessing": "nsd_prep",
+        "image_px": px,
+    }
 
 
-def train(generator: config.Generator, data: list[SubjectData], out: Path, **settings) -> None:
+def data_arguments(
+    generator: config.Generator | None, data: list[SubjectData], run: dict, seed: int, **more
+) -> list[str]:
+    """Arguments that the stages of training and `reconstruct` share; `more` are settings."""
+    settings = more | {
+        "run": run,
+        "preprocessing": data[0].preprocessing.model_dump(),
+        "generators": {"tiny": generator.model_dump()} if generator else {},
+    }
+    places = {
+        subject.name: {
+            "trials": str(subject.trials),
+            "images": str(subject.images),
+            "bold": str(subject.bold),
+            "targets": {name: str(path) for name, path in subject.targets.items()},
+        }
+        for subject in data
+    }
+    return [
+        "--settings", json.dumps(settings), "--data", json.dumps(places), "--seed", str(seed),
+    ]  # fmt: skip
+
+
+def train(generator: config.Generator, data: list[SubjectData], model: Path, **settings) -> None:
     """Train in this process, as in one that just began."""
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
-    assert cli.main(train_arguments(generator, data, out, **settings)) == 0
+    assert cli.main(train_arguments(generator, data, model, **settings)) == 0
 
 
 def train_arguments(
     generator: config.Generator,
     data: list[SubjectData],
-    out: Path,
+    model: Path,
     window: dict | None = None,
     pretrained: Path | None = None,
     **settings,
 ) -> list[str]:
-    """Command line of stage `train`; `settings` are those of `run_settings`."""
-    start = ["--pretrained", str(pretrained / "model.safetensors")] if pretrained else []
-    settings = {
-        "run": run_settings(**settings),
-        "generator": generator.model_dump(),
-        "window": window or WINDOW,
-    }
-    return ["train", *data_arguments(data, settings), *start, "--out", str(out)]
+    """Command line of stage `dynadiff.train`; `settings` are those of `run_settings`."""
+    begin = ["--start", str(pretrained)] if pretrained else []
+    run = run_settings(**settings)
+    arguments = data_arguments(generator, data, run, seed=0, window=window or WINDOW)
+    return ["dynadiff.train", *arguments, *begin, "--out", str(model / "train")]
+
+
+def reconstruct_arguments(
+    generator: config.Generator | None,
+    data: SubjectData,
+    model: Path,
+    out: Path,
+    windows: dict | None = None,
+    trials: str = "all",
+    run: dict | None = None,
+    seed: int = 0,
+) -> list[str]:
+    """Command line of stage `reconstruct`."""
+    told = {"windows": windows or {"main": WINDOW}, "trials": trials, "data_seed": 0}
+    arguments = data_arguments(generator, [data], run or run_settings(), seed, **told)
+    return ["reconstruct", *arguments, "--model", str(model), "--out", str(out)]
+
+
+def write_model(folder: Path, parameters: dict, record: dict, decoder: str = "dynadiff") -> None:
+    """A model of one stage, as its training writes it."""
+    write_artefact(folder / "train", parameters, record)
+    write_model_record(folder, decoder, ["train"])
+
+
+def load_model(model: Path, run: dict, generator: config.Generator | None = None):
+    """The decoder of a trained model."""
+    settings = plugins.run_settings(run)
+    load = plugins.module("decoders", settings.decoder, "decoder").load
+    return load(Trained(settings, model, {"tiny": generator}, None, seed=0, device="cpu"))
+
+
+def model_bytes(model: Path) -> bytes:
+    """What is in the file of a model's parameters."""
+    return (model / "train" / PARAMETERS).read_bytes()
+
+
+def parameters_of(model: Path) -> dict[str, torch.Tensor]:
+    """Parameters of a model."""
+    return load_file(model / "train" / PARAMETERS)
+
+
+def record_of(model: Path) -> dict:
+    """What ``training.json`` of a model says."""
+    return read_record(model / "train")
+
+
+def checkpoints_of(model: Path) -> Path:
+    """Where a training that was stopped left its checkpoints."""
+    return model / "train.checkpoint"
 
 
 def start(command: list[str], launcher: tuple[str, ...] = (), **options) -> subprocess.Popen:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from report_data import LOWER, picture, write_images
+from report_data import LOWER, TR_S, picture, write_images
 
 WINDOWS = {"main": {"start_s": 3.0, "n_tr": 6}}
 WINDOWS |= {f"main_{n}tr": {"start_s": 3.0, "n_tr": n} for n in range(1, 6)}
@@ -65,6 +65,7 @@ def model(
         "subjects": subject,
         "subject": subject,
         "window": window,
+        "tr_s": TR_S,
         "parquet": str(folder / "scores.parquet"),
         "summary": str(folder / "scores.json"),
     }
@@ -126,23 +127,33 @@ def few_sessions(folder: Path, metrics=("ssim", "alexnet_2", "clip", "miou")) ->
     return rows
 
 
+SPLITS = {
+    "as published": "time_resolved",
+    "leakage-free": "time_resolved_leakage_free",
+    "size-matched": "time_resolved_size_matched",
+}
+
+
 def of_split(row: dict) -> dict:
     """The row with the split and the run that its name says."""
-    split = "time_resolved" + ("_leakage_free" if "leakage-free" in row["row"] else "")
+    split = SPLITS[row["row"].rpartition(", ")[2]]
     return row | {"run": f"dynadiff_{split}", "split": split}
 
 
-def both_splits(folder: Path) -> tuple[list[dict], pd.DataFrame]:
+def time_resolved_splits(folder: Path) -> tuple[list[dict], pd.DataFrame]:
     """Rows of `leakage` and the subject's trials.
 
-    Test trials 0 … 39 show images 1 … 20 twice; 1 … 15 are also shown in training. As published,
-    images that leak score 0.2 more, and the others 0.05 more.
+    Test trials 0 … 79 show images 1 … 40 twice; 1 … 20 are also shown in training. As published,
+    images that leak score 0.2 more than leakage-free, and the others 0.05 more; size-matched 0.15
+    and no more.
     """
-    images = np.repeat(np.arange(1, 21), 2)
+    images = np.repeat(np.arange(1, 41), 2)
     rows = []
-    gains = {"as published": np.where(images <= 15, 0.2, 0.05), "leakage-free": 0.0}
-    for split, gain in gains.items():
-        score = np.random.default_rng(0).uniform(0.4, 0.7, len(images)) + gain
+    for split, leaking, other in (
+        ("as published", 0.2, 0.05), ("leakage-free", 0.0, 0.0), ("size-matched", 0.15, 0.0)
+    ):  # fmt: skip
+        score = np.random.default_rng(0).uniform(0.4, 0.7, len(images))
+        score += np.where(images <= 20, leaking, other)
         for curve, trained, tested in (
             ("General", "main", ["main-1", "main", "main+1"]),
             ("Specialized", "main+1", ["main+1"]),
@@ -150,18 +161,19 @@ def both_splits(folder: Path) -> tuple[list[dict], pd.DataFrame]:
             values = {window: {"alexnet_2": score} for window in tested}
             row = f"{curve}, {split}"
             rows.append(of_split(model(folder, row, values, window=trained, image_ids=images)))
-    train = np.concatenate([np.arange(1, 16), np.arange(100, 130)])
+    train = np.concatenate([np.arange(1, 21), np.arange(100, 130)])
     image_id = np.concatenate([images, train])
     published = np.repeat(["test", "train"], [len(images), len(train)])
-    leaks = (published == "train") & (image_id <= 15)
-    return rows, pd.DataFrame(
+    leaks = (published == "train") & (image_id <= 20)
+    return rows[:-1], pd.DataFrame(  # no size-matched model of each window
         {
             "trial": np.arange(len(image_id)),
             "session": 1,
             "task_run": 1,
-            "onset_row": 0,
+            "onset_s": 0.0,
             "image_id": image_id,
             "split_time_resolved": published,
             "split_time_resolved_leakage_free": np.where(leaks, "excluded", published),
+            "split_time_resolved_size_matched": np.where(image_id >= 110, "excluded", published),
         }
     )

@@ -16,32 +16,34 @@ from PIL import Image
 
 from boldvision import cli, config
 from boldvision.datasets.miniature.experiment import experiment_design
+from boldvision.datasets.nsd.betas import read_betas
 from boldvision.datasets.nsd.design import read_experiment_design, read_run_design
-from boldvision.datasets.nsd.roi import Voxels, read_roi
+from boldvision.datasets.nsd.roi import read_roi
 from boldvision.datasets.nsd.stimuli import copy_images
-from boldvision.decoders.mean_image import decoder as mean_image
-from boldvision.decoders.model_file import read_record, write_model
+from boldvision.decoders.record import read_model_record, read_record
 from boldvision.files import sha256
-from boldvision.generators.latents import LatentCache
 from boldvision.hdf5 import write_text
 from boldvision.images import ImageStack, write_images
 from boldvision.metrics.inputs import read_reconstructions
 from boldvision.report import results
-from boldvision.signal import prepare_fmriprep
-from boldvision.signal.betas import read_betas
+from boldvision.signal import derivatives
+from boldvision.signal.region import Voxels
 from boldvision.signal.surface import VERTICES, read_hemispheres, read_volumes
-from boldvision.signal.volumes import read_masked
+from boldvision.targets.base import TargetFile
 from boldvision.trials import table
 from boldvision.trials.windows import Windows
-from tests.unit.decoder_data import trial_table, write_subject
+from tests.unit.decoder_data import (
+    load_model,
+    mean_image_settings,
+    trial_table,
+    write_model,
+    write_subject,
+)
 from tests.unit.report_data import evaluation
-from tests.unit.signal_files import AFFINE, GRID, random_volumes, some_voxels, write_run
+from tests.unit.signal_files import AFFINE, GRID, random_volumes, read_run, some_voxels, write_run
 
 DESIGN = config.Design(images=1650, images_per_subject=250, shared_images=50, image_px=2)
 FMRIPREP = config.Fmriprep(kind="fmriprep")
-MEAN_IMAGE = config.MeanImageRun(
-    decoder="mean_image", split="standard", preprocessing="nsd_prep", image_px=4
-)
 BRAIN = np.array([[24.0, 0, 0, -100], [0, 24, 0, -130], [0, 0, 24, -80], [0, 0, 0, 1]])
 Read = Callable[[Path], Any]
 
@@ -139,14 +141,14 @@ def reconstructions(path: Path) -> list:
 
 
 def read_latents(path: Path) -> list:
-    cache = LatentCache(path)
-    return [cache.image_id, cache.mean, cache.logvar]
+    target = TargetFile(path)
+    return [target.image_id, target.values]
 
 
 def write_latents(path: Path) -> None:
     folder = path.parent / "subject"
     folder.mkdir()
-    write_subject(folder, "subj01").latents.rename(path)
+    write_subject(folder, "subj01").targets["vae"].rename(path)
 
 
 def read_voxels(path: Path) -> list:
@@ -168,14 +170,22 @@ def write_trials(path: Path) -> None:
     table.write_trials(trial_table(8), path)
 
 
-def write_parameters(path: Path) -> None:
-    picture = torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(0))
-    write_model(path.parent, {"mean_image": picture}, {"trials": 9})
+def of_model(file: str, read: Read) -> tuple[Callable[[Path], None], Read]:
+    """Of the files of a model, the one that is damaged is `path`; `read` gets the folder."""
+
+    def write(path: Path) -> None:
+        folder = path.parent / "trained"
+        picture = torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(0))
+        write_model(folder, {"mean_image": picture}, {"trials": 9}, "mean_image")
+        (folder / file).rename(path)
+        (folder / file).symlink_to(path)
+
+    return write, lambda path: read(path.parent / "trained")
 
 
-def read_model(path: Path) -> np.ndarray:
-    loaded = mean_image.load(MEAN_IMAGE, None, path.parent, 0, "cpu")
-    return loaded.reconstruct(np.zeros((1, 1, 1)), "subj01", [0])
+def reconstructed(folder: Path) -> np.ndarray:
+    decoder = load_model(folder, mean_image_settings(px=4))
+    return decoder.reconstruct(np.zeros((1, 1, 1)), "subj01", [0])
 
 
 def scores(suffix: str) -> tuple[Callable[[Path], None], Read]:
@@ -199,7 +209,7 @@ def write_sidecar(path: Path) -> None:
 
 
 def read_sidecar(path: Path) -> None:
-    prepare_fmriprep._check_timing(path.with_suffix(".nii.gz"), FMRIPREP)
+    derivatives._check_timing(path.with_suffix(".nii.gz"), FMRIPREP)
 
 
 def write_settings(path: Path) -> None:
@@ -219,9 +229,9 @@ SCORES, SUMMARY = scores(".parquet"), scores(".json")
 KINDS = [
     Kind("roi.nii.gz", write_roi, lambda path: vars(read_roi(path, 5, GRID)), True),
     Kind("run.nii.gz", lambda path: write_run(path, random_volumes()),
-         lambda path: read_masked(path, some_voxels()), True),
+         read_run, True),
     Kind("run.nii", lambda path: write_run(path, random_volumes()),
-         lambda path: read_masked(path, some_voxels()), False),
+         read_run, False),
     Kind("fmriprep.nii.gz", write_volumes, lambda path: read_volumes(path, 3), True),
     Kind("L.func.gii", write_hemisphere, lambda path: read_hemispheres(path, path, 2), False),
     Kind("betas.nii.gz", write_betas, lambda path: read_betas(path, some_voxels()), True),
@@ -238,8 +248,10 @@ KINDS = [
     Kind("voxels.npz", lambda path: some_voxels().save(path), read_voxels, True),
     Kind("session01.npy", write_session, read_session, False),
     Kind("trials.parquet", write_trials, lambda path: table.read_trials(path, "standard"), False),
-    Kind("model.safetensors", write_parameters, read_model, True),
-    Kind("training.json", write_parameters, lambda path: read_record(path.parent), False),
+    Kind("model.safetensors", *of_model("train/model.safetensors", reconstructed), True),
+    Kind("training.json",
+         *of_model("train/training.json", lambda folder: read_record(folder / "train")), False),
+    Kind("model.json", *of_model("model.json", read_model_record), False),
     Kind("scores.parquet", *SCORES, False),
     Kind("scores.json", *SUMMARY, False),
     Kind("sidecar.json", write_sidecar, read_sidecar, False),

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from report_data import SHIFTS, WINDOWS, evaluation, name, write_images
+from report_data import SHIFTS, TIMING, TR_S, WINDOWS, evaluation, name, write_images
 
-from boldvision.report.gallery import page
+from boldvision.report.gallery.page import GalleryPage
 
 METRICS = ["alexnet_2", "ssim"]
 PER_RUN = 12
@@ -21,7 +21,7 @@ def trial_table(n_images: int, repetitions: int) -> pd.DataFrame:
             "trial": trial,
             "session": trial // (12 * PER_RUN) + 1,
             "task_run": trial // PER_RUN % 12 + 1,
-            "onset_row": 3 * (trial % PER_RUN),
+            "onset_s": 4.0 * (trial % PER_RUN),
             "image_id": trial % n_images + 101,
             "split_standard": "test",
         }
@@ -44,7 +44,7 @@ def stimulus_colour(image_id: int) -> tuple[int, int, int]:
 
 def inside(trials: pd.DataFrame, shift: int) -> pd.DataFrame:
     """Trials whose window of six samples lies in the run."""
-    first = trials["onset_row"] + 2 + shift
+    first = (trials["onset_s"] / TR_S).round() + 2 + shift
     return trials[(first >= 0) & (first + 6 <= VOLUMES)]
 
 
@@ -105,9 +105,10 @@ def write_gallery(rows: list[dict], out: Path, **settings) -> Path:
         "image_px": 64,
         "images": None,
         "windows": WINDOWS,
+        "timing": TIMING,
         "dataset": "miniature",
         "simulated": True,
         "blur": True,
     }
-    page.write(rows, **defaults | settings, out=out)
+    GalleryPage(rows, **defaults | settings).write(out)
     return out

@@ -9,12 +9,15 @@ import numpy as np
 import pandas as pd
 
 from boldvision.report.published import METRICS
+from boldvision.report.times import Timing
 
 RUNS = Path(__file__).parents[2] / "config" / "runs.tsv"
 FOUR = ("subj01", "subj02", "subj05", "subj07")
 ABLATION = ["ssim", "alexnet_2", "clip", "miou"]
 
 WINDOWS = {"main": {"start_s": 3.0, "n_tr": 6}}
+TIMING = Timing(stimulus_s=3.0, trial_s=4.0)
+TR_S = 4 / 3
 SHIFTS = list(range(-8, 8))
 LABELS = {"clip": "small random ViT", "swav": "random weights", "miou": "random_weights & 100 %"}
 CHANCE = {"alexnet_2": 0.5, "alexnet_5": 0.5, "clip": 0.5, "inception": 0.5}
@@ -111,6 +114,7 @@ def evaluation(
         "subjects": trained_on or subject,
         "subject": subject,
         "window": name(trained),
+        "tr_s": TR_S,
         "training": str(training),
         "parquet": str(stem.with_suffix(".parquet")),
         "summary": str(stem.with_suffix(".json")),
@@ -196,7 +200,7 @@ def trial_table(n: int = 24, per_run: int = 12) -> pd.DataFrame:
             "trial": np.arange(n),
             "session": 1,
             "task_run": np.arange(n) // per_run + 1,
-            "onset_row": 3 * (place + (place > 2)),
+            "onset_s": 4.0 * (place + (place > 2)),
             "image_id": np.arange(n) + 101,
         }
     )

@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 
 from boldvision.config import Design, Miniature, Subject
-from boldvision.datasets.miniature.bucket import Anatomy, Dataset, Simulation, write_betas
-from boldvision.datasets.nsd import fetch, keys
-from boldvision.datasets.nsd.roi import Voxels, read_roi
+from boldvision.datasets.miniature.bucket import Anatomy, write_betas
+from boldvision.datasets.miniature.simulation import Settings, Simulation
+from boldvision.datasets.nsd import betas, fetch, keys
+from boldvision.datasets.nsd.roi import read_roi
 from boldvision.errors import UserError
-from boldvision.signal import betas
+from boldvision.signal.region import Voxels
 from tests.unit.signal_files import AFFINE, GRID, SHARED, some_voxels
 
 ROI = SHARED / "nsd_real" / "subj01_nsdgeneral.nii.gz"
 KIND = "betas_fithrf_GLMdenoise_RR"
 SUBJECT = Subject(number=1, sessions=1, grid=(6, 7, 5), voxels=24)
-MINIATURE = Dataset(
+MINIATURE = Settings(
     miniature=Miniature(seed=3, noise=0.5),
     subjects={"subj01": SUBJECT},
     design=Design(images=1650, images_per_subject=250, shared_images=50, image_px=12),
@@ -180,8 +181,8 @@ PEAK = """
 import sys
 from pathlib import Path
 from boldvision.config import Betas
-from boldvision.datasets.nsd.roi import Voxels
-from boldvision.signal import betas
+from boldvision.signal.region import Voxels
+from boldvision.datasets.nsd import betas
 path, voxels, betas.TRIALS_PER_SESSION = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 out, quality = path.with_suffix(".npy"), path.with_suffix(".json")
 betas.prepare_betas(path, Voxels.load(voxels), Betas(kind="betas"), out, quality)

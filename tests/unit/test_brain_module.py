@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from boldvision import config
 from boldvision.decoders.dynadiff.brain_module import BrainModule, TimestepLinear
+from boldvision.decoders.dynadiff.settings import BrainModule as Settings
 from boldvision.errors import UserError
 
 VOXELS = {"subj01": 7, "subj02": 5}
@@ -12,7 +12,7 @@ VOXELS = {"subj01": 7, "subj02": 5}
 
 def small(n_tr=3, voxels=VOXELS, **settings):
     torch.manual_seed(0)
-    return BrainModule(voxels, n_tr, 4, 8, config.BrainModule(hidden=6, **settings)).eval()
+    return BrainModule(voxels, n_tr, 4, 8, Settings(hidden=6, **settings)).eval()
 
 
 def windows(batch, subject="subj01", n_tr=3):
@@ -21,7 +21,7 @@ def windows(batch, subject="subj01", n_tr=3):
 
 def test_full_size_has_the_parameters_of_the_reference():
     with torch.device("meta"):
-        module = BrainModule({"subj01": 15724}, 6, 257, 768, config.BrainModule())
+        module = BrainModule({"subj01": 15724}, 6, 257, 768, Settings())
 
     def count(part):
         return sum(parameter.numel() for parameter in part.parameters())
@@ -55,7 +55,7 @@ def test_subject_and_timestep_layers_are_the_subjects_own(shown, other):
 
 @pytest.mark.parametrize("voxels", [100, 1600])
 def test_subject_layer_begins_with_std_one_over_root_of_voxels(voxels):
-    module = BrainModule({"s": voxels}, 1, 1, 1, config.BrainModule(hidden=400))
+    module = BrainModule({"s": voxels}, 1, 1, 1, Settings(hidden=400))
     weight = module.subject_layers["s"].weight
     assert weight.std().item() == pytest.approx(voxels**-0.5, rel=0.02)
     assert module.subject_layers["s"].bias is None

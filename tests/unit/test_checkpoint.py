@@ -1,13 +1,12 @@
 """Checkpoints that are not what was written are set aside; training goes on from a good one."""
 
-import json
 import os
 import shutil
 from types import SimpleNamespace
 
 import pytest
 import torch
-from decoder_data import train, write_subject
+from decoder_data import checkpoints_of, model_bytes, record_of, train, write_subject
 from torch import nn
 
 from boldvision.files import sha256
@@ -32,7 +31,7 @@ def subject(folder):
 def undisturbed(generator, subject, folder):
     """Bytes of a model of a run that nobody stopped."""
     train(generator, [subject], folder / "undisturbed", **SETTINGS)
-    return (folder / "undisturbed" / "model.safetensors").read_bytes()
+    return model_bytes(folder / "undisturbed")
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +47,14 @@ def left(generator, subject, folder):
         patch.setattr("boldvision.training.loop.learning_rate", stop)
         with pytest.raises(Stop):
             train(generator, [subject], folder / "stopped", **SETTINGS)
-    work = folder / "stopped.checkpoint"
+    work = checkpoints_of(folder / "stopped")
     assert [path.name[:13] for path in states(work)] == ["step-00000003", "step-00000004"]
     return work
+
+
+def taken_over(left, model):
+    """A copy of what was left, as if it was of this model."""
+    return shutil.copytree(left, checkpoints_of(model))
 
 
 def states(work):
@@ -78,7 +82,7 @@ def harm(path):
 
     class Harm:
         def __reduce__(self):
-            return os.system, (f"touch {path.parents[2] / 'harmed'}",)
+            return os.system, (f"touch {path.parents[3] / 'harmed'}",)
 
     torch.save(Harm(), path)
     path.rename(path.with_name(f"{path.name[:13]}.{sha256(path)}.pt"))
@@ -104,28 +108,28 @@ DAMAGES = {
 def test_a_damaged_checkpoint_is_set_aside(
     generator, subject, folder, undisturbed, left, capsys, damage
 ):
-    out, work = folder / damage, folder / f"{damage}.checkpoint"
-    shutil.copytree(left, work)
+    out = folder / damage
+    work = taken_over(left, out)
     DAMAGES[damage](states(work)[-1])
     train(generator, [subject], out, **SETTINGS)
     said = [line for line in capsys.readouterr().err.splitlines() if "a damaged" in line]
     assert [line.partition(": a damaged checkpoint (")[0][-11:] for line in said] == [".pt.damaged"]
-    assert json.loads((out / "training.json").read_text())["resumed_at"] == 3
-    assert (out / "model.safetensors").read_bytes() == undisturbed
+    assert record_of(out)["resumed_at"] == 3
+    assert model_bytes(out) == undisturbed
     assert not (folder / "harmed").exists()
 
 
 def test_with_no_good_checkpoint_training_begins_anew(
     generator, subject, folder, undisturbed, left, capsys
 ):
-    out, work = folder / "none", folder / "none.checkpoint"
-    shutil.copytree(left, work)
+    out = folder / "none"
+    work = taken_over(left, out)
     for path in states(work):
         flip(path)
     train(generator, [subject], out, **SETTINGS)
     assert capsys.readouterr().err.count("another sha256") == KEPT
-    assert json.loads((out / "training.json").read_text())["resumed_at"] == 0
-    assert (out / "model.safetensors").read_bytes() == undisturbed
+    assert record_of(out)["resumed_at"] == 0
+    assert model_bytes(out) == undisturbed
     assert not work.exists()
 
 
@@ -133,13 +137,13 @@ def test_what_a_kill_left_unfinished_is_not_taken_for_a_checkpoint(
     generator, subject, folder, undisturbed, left
 ):
     """Killed after the file was written, before it had its name."""
-    out, work = folder / "unnamed", folder / "unnamed.checkpoint"
-    shutil.copytree(left, work)
+    out = folder / "unnamed"
+    work = taken_over(left, out)
     last = states(work)[-1]
     last.rename(last.with_name("new.pt"))
     train(generator, [subject], out, **SETTINGS)
-    assert json.loads((out / "training.json").read_text())["resumed_at"] == 3
-    assert (out / "model.safetensors").read_bytes() == undisturbed
+    assert record_of(out)["resumed_at"] == 3
+    assert model_bytes(out) == undisturbed
 
 
 @pytest.mark.survives(
@@ -148,8 +152,7 @@ def test_what_a_kill_left_unfinished_is_not_taken_for_a_checkpoint(
     "Training stops and says so; the checkpoint is not called damaged and stays",
 )
 def test_a_fault_of_the_disk_is_not_damage(generator, subject, folder, left, monkeypatch, capsys):
-    work = folder / "disk.checkpoint"
-    shutil.copytree(left, work)
+    work = taken_over(left, folder / "disk")
 
     def fails(path):
         raise OSError(5, "Input/output error")

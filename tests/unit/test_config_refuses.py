@@ -14,8 +14,8 @@ from boldvision.config.section import NAME
 from boldvision.config_docs import LIMITS
 from boldvision.errors import UserError
 from boldvision.metrics.measures import MEASURES
+from boldvision.plan import Plan
 from boldvision.runs_table import read_runs
-from boldvision.workflow import Plan
 
 HOSTILE = ("a$(touch PWNED)", "../../../escaped", "{x}", "-x")
 SHOWN = "a line that is shown"

@@ -8,14 +8,14 @@ import pytest
 import torch
 from decoder_data import REPOSITORY as ROOT
 
-from boldvision import costs, plan
+from boldvision import costs, estimate
 from boldvision.config import Config
 from boldvision.config_docs import read_config, read_values
 from boldvision.decoders.dynadiff.model import Dynadiff
 from boldvision.errors import UserError
 from boldvision.generators.base import Generator
+from boldvision.plan import Plan
 from boldvision.signal import surface
-from boldvision.workflow import Plan
 
 MODELS = {  # that an item needs, and that no item above it needs
     "table_1": (4, 4),
@@ -166,7 +166,7 @@ def test_raw_files_of_a_job(nsd, miniature):
 
 
 def test_command_prints_scopes_and_items(capsys):
-    plan.main(["--configfile", "config/nsd.yaml"])
+    estimate.main(["--configfile", "config/nsd.yaml"])
     printed = capsys.readouterr().out
     assert [line.split()[0] for line in printed.splitlines()[1:4]] == [
         "table_1",
@@ -174,13 +174,13 @@ def test_command_prints_scopes_and_items(capsys):
         "table_3",
     ]
     assert "hours of one A100" in printed
-    plan.main(["--scope", "demo", "--item", "figure_5", "--markdown"])
+    estimate.main(["--scope", "demo", "--item", "figure_5", "--markdown"])
     printed = capsys.readouterr().out
     assert "| dynadiff_time_resolved/subj01/main-3/seed-0 |" in printed
     with pytest.raises(UserError, match="--scope: 'all' is none of demo, paper"):
-        plan.main(["--scope", "all"])
+        estimate.main(["--scope", "all"])
     with pytest.raises(UserError, match="no line for 'figure_1'"):
-        plan.main(["--item", "figure_1"])
+        estimate.main(["--item", "figure_1"])
 
 
 def test_script_writes_and_prints_the_plan(values, tmp_path, monkeypatch, capsys):
@@ -200,4 +200,4 @@ def test_script_writes_and_prints_the_plan(values, tmp_path, monkeypatch, capsys
 
 
 def test_document_is_in_sync():
-    assert plan.TARGETS.read_text() == plan.targets(), "out of date: run `make docs`"
+    assert estimate.TARGETS.read_text() == estimate.targets(), "out of date: run `make docs`"

@@ -1,11 +1,19 @@
 """ZeRO stage 2 on two processes without a GPU; needs the optional package (envs/optional.in)."""
 
-import json
 import subprocess
 
 import pytest
-from decoder_data import REPOSITORY, TWO_PROCESSES, kill_when, start, train_arguments, write_subject
-from safetensors.torch import load_file
+from decoder_data import (
+    REPOSITORY,
+    TWO_PROCESSES,
+    checkpoints_of,
+    kill_when,
+    parameters_of,
+    record_of,
+    start,
+    train_arguments,
+    write_subject,
+)
 
 pytest.importorskip("deepspeed", reason="see envs/optional.in")
 
@@ -30,9 +38,9 @@ def trained(generator, data, out, **settings):
     process = launch(generator, data, out, **settings)
     _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said.decode()
-    record = json.loads((out / "training.json").read_text())
+    record = record_of(out)
     assert record["processes"] == 2
-    return record, load_file(out / "model.safetensors")
+    return record, parameters_of(out)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +64,8 @@ def test_it_learns_what_is_learnt_without(generator, data, folder, undisturbed):
     "It goes on from its last sharded checkpoint, to the same parameters",
 )
 def test_a_killed_run_resumes_to_the_same_model(generator, data, folder, undisturbed):
-    out, work = folder / "killed", folder / "killed.checkpoint"
+    out = folder / "killed"
+    work = checkpoints_of(out)
     process = launch(generator, data, out, deepspeed=ZERO)
     kill_when(lambda: list(work.glob("*/step-*/progress.json")), process)
     record, parameters = trained(generator, data, out, deepspeed=ZERO)

@@ -6,6 +6,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from boldvision import config
 from boldvision.decoders.dynadiff.model import Dynadiff, add_lora, count_parameters
+from boldvision.decoders.dynadiff.settings import Lora, Run, Training
 from boldvision.generators.base import Generator, full_size_unet_config, full_size_vae_config
 from boldvision.generators.pretrain import new_scheduler
 
@@ -28,13 +29,14 @@ def new_generator():
 
 def new_model(generator, finetune):
     """Dynadiff of subj01; changes the generator's U-Net."""
-    run = config.DynadiffRun(
+    run = Run(
         decoder="dynadiff",
         split="standard",
         preprocessing="nsd_prep",
         generator="versatile_diffusion",
+        latents="vae",
         finetune=finetune,
-        training=config.Training(learning_rate=1e-4),
+        training=Training(learning_rate=1e-4),
     )
     with torch.device("meta"):
         return Dynadiff({"subj01": VOXELS}, 6, generator, run)
@@ -129,6 +131,6 @@ def test_adapters_begin_as_no_change():
     inputs = torch.randn(2, 4, 4, 4), torch.tensor([3, 900])
     tokens = torch.randn(2, 4, 8)
     before = unet(*inputs, encoder_hidden_states=tokens).sample
-    add_lora(unet, config.Lora(rank=2))
+    add_lora(unet, Lora(rank=2))
     after = unet(*inputs, encoder_hidden_states=tokens).sample
     torch.testing.assert_close(before, after)

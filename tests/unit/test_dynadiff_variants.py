@@ -1,6 +1,5 @@
 """Dynadiff's variants: what of the U-Net is trained, betas, few sessions, several subjects."""
 
-import json
 from dataclasses import replace
 from itertools import count
 from pkgutil import resolve_name
@@ -11,19 +10,19 @@ import pytest
 import torch
 from decoder_data import (
     PX,
-    WINDOW,
-    data_arguments,
+    load_model,
+    model_bytes,
+    parameters_of,
+    reconstruct_arguments,
+    record_of,
     run_settings,
     train,
     train_arguments,
+    write_model,
     write_subject,
 )
-from safetensors.torch import load_file
 
 from boldvision import cli, config
-from boldvision.decoders.dynadiff import decoder as dynadiff
-from boldvision.decoders.model_file import write_model
-from boldvision.decoders.train import run_settings as validated
 from boldvision.errors import UserError
 from boldvision.generators.base import load_generator
 
@@ -63,31 +62,12 @@ def undisturbed(generator, subject, joint, folder):
     return out
 
 
-def saved(model):
-    return load_file(model / "model.safetensors")
-
-
-def record(model):
-    return json.loads((model / "training.json").read_text())
-
-
-def reconstructed(generator, data, model, out, changes=None, window=WINDOW):
+def reconstructed(generator, data, model, out, changes=None, windows=None):
     """Pictures of the test trials of a subject."""
-    settings = {
-        "run": run_settings(changes=changes),
-        "generator": generator.model_dump(),
-        "windows": {"main": window},
-        "trials": "all",
-        "batch_size": 4,
-    }
-    command = ["reconstruct", *data_arguments([data], settings), "--model", str(model)]
-    assert cli.main([*command, "--out", str(out)]) == 0
+    run = run_settings(changes=changes)
+    assert cli.main(reconstruct_arguments(generator, data, model, out, windows, run=run)) == 0
     with h5py.File(out / "main.h5") as file:
         return file["images"][:]
-
-
-def content(model):
-    return (model / "model.safetensors").read_bytes()
 
 
 class Stop(Exception):
@@ -128,29 +108,24 @@ def test_what_is_finetuned_is_trained_saved_and_read(generator, subject, folder,
         "linear": linear,
         "all": set(before),
     }[finetune]
-    parameters = saved(out)
+    parameters = parameters_of(out)
     assert in_unet(parameters) == expected
     moved = {name for name in expected if not torch.equal(parameters[f"unet.{name}"], before[name])}
     assert moved == expected
     assert {value.dtype for value in parameters.values()} == {torch.float32}
-    counted = record(out)["parameters"]
+    counted = record_of(out)["parameters"]
     assert counted["unet_trained"] == sum(before[name].numel() for name in expected)
-    run, settings = validated(
-        {"run": run_settings(changes=changes, unconditional="zeros"),
-         "generator": generator.model_dump()}
-    )  # fmt: skip
-    loaded = dynadiff.load(run, settings, out, 0, "cpu").model.state_dict()
+    run = run_settings(changes=changes, unconditional="zeros")
+    loaded = load_model(out, run, generator).model.state_dict()
     assert all(torch.equal(loaded[name], value) for name, value in parameters.items())
     kept = set(before) - expected
     assert all(torch.equal(loaded[f"unet.{name}"], before[name]) for name in kept)
 
 
 def test_a_model_is_not_read_as_one_of_another_kind(generator, subject, folder, joint):
-    run, settings = validated(
-        {"run": run_settings(changes={"finetune": "linear"}), "generator": generator.model_dump()}
-    )
+    run = run_settings(changes={"finetune": "linear"})
     with pytest.raises(UserError, match=r"names or shapes differ, as of unet\."):
-        dynadiff.load(run, settings, joint, 0, "cpu")
+        load_model(joint, run, generator)
 
 
 def test_betas_are_decoded_without_timestep_layers_and_aggregation(generator, subject, folder):
@@ -163,10 +138,10 @@ def test_betas_are_decoded_without_timestep_layers_and_aggregation(generator, su
     layers = {"hidden": 6, "timestep_layers": "none", "aggregation": "none"}
     changes = {"brain_module": layers, "preprocessing": "betas"}
     train(generator, [data], folder / "of_betas", window=window, changes=changes, steps=2)
-    parameters = saved(folder / "of_betas")
+    parameters = parameters_of(folder / "of_betas")
     assert not [n for n in parameters if "timestep_layers" in n or "merge_time" in n]
     out = folder / "betas_decoded"
-    pictures = reconstructed(generator, data, folder / "of_betas", out, changes, window)
+    pictures = reconstructed(generator, data, folder / "of_betas", out, changes, {"main": window})
     assert pictures.shape == (6, PX, PX, 3)
 
 
@@ -174,17 +149,17 @@ def test_only_the_first_sessions_are_trained_on(generator, subject, folder):
     for sessions, trials in ((1, None), (2, None), (None, 18)):
         out = folder / f"sessions{sessions}"
         train(generator, [subject], out, changes={"sessions": sessions}, steps=1)
-        assert record(out)["sessions"] == {"subj01": sessions or 3}
-        found = record(out)["trials"]["subj01"]
+        assert record_of(out)["sessions"] == {"subj01": sessions or 3}
+        found = record_of(out)["trials"]["subj01"]
         assert found == trials if trials else 0 < found <= 8 * sessions
-    first, second, every = (saved(folder / f"sessions{n}") for n in (1, 2, None))
+    first, second, every = (parameters_of(folder / f"sessions{n}") for n in (1, 2, None))
     name = "brain_module.subject_layers.subj01.weight"
     assert not torch.equal(first[name], second[name])
     assert not torch.equal(second[name], every[name])
 
 
 def test_a_joint_model_decodes_each_of_its_subjects(generator, others, joint, folder):
-    assert record(joint)["voxels"] == {"subj02": 4, "subj05": 7}
+    assert record_of(joint)["voxels"] == {"subj02": 4, "subj05": 7}
     for data in others:
         pictures = reconstructed(generator, data, joint, folder / f"joint_{data.name}")
         assert pictures.shape == (6, PX, PX, 3)
@@ -196,10 +171,10 @@ def test_subjects_of_a_joint_model_learn_from_the_same_batches(generator, others
         for again in ("", "again"):
             out = folder / f"both{steps}{again}"
             train(generator, others, out, steps=steps, batch_size=12, device_batch_size=12)
-    once, twice = saved(folder / "both1"), saved(folder / "both2")
+    once, twice = parameters_of(folder / "both1"), parameters_of(folder / "both2")
     assert {name for name in once if torch.equal(once[name], twice[name])} == set()
     for steps in (1, 2):
-        assert content(folder / f"both{steps}") == content(folder / f"both{steps}again")
+        assert model_bytes(folder / f"both{steps}") == model_bytes(folder / f"both{steps}again")
 
 
 def test_a_new_subject_starts_from_what_the_others_share(generator, subject, joint, folder):
@@ -207,7 +182,11 @@ def test_a_new_subject_starts_from_what_the_others_share(generator, subject, joi
     still = {"steps": 1, "learning_rate": 1e-30}
     train(generator, [subject], folder / "scratch", **still)
     train(generator, [subject], folder / "from", pretrained=joint, changes=PRETRAINED, **still)
-    old, scratch, found = saved(joint), saved(folder / "scratch"), saved(folder / "from")
+    old, scratch, found = (
+        parameters_of(joint),
+        parameters_of(folder / "scratch"),
+        parameters_of(folder / "from"),
+    )
     assert found.keys() == scratch.keys()
     own = {name for name in found if "subj01" in name}
     assert {name.split(".")[1] for name in own} == {"subject_layers", "timestep_layers"}
@@ -226,8 +205,8 @@ def test_a_stopped_run_goes_on_from_its_checkpoint_not_from_its_start(
         with pytest.raises(Stop):
             train(generator, [subject], out, **settings)
     train(generator, [subject], out, **settings)
-    assert record(out)["resumed_at"] == 2
-    assert content(out) == content(undisturbed)
+    assert record_of(out)["resumed_at"] == 2
+    assert model_bytes(out) == model_bytes(undisturbed)
 
 
 @pytest.mark.survives(
@@ -240,15 +219,15 @@ def test_a_run_that_started_from_another_model_is_not_gone_on_with(
 ):
     """The joint model was trained again after a run that started from it had been stopped."""
     out, other = folder / "restarted", folder / "other_joint"
-    write_model(other, {n: v + 1 for n, v in saved(joint).items()}, record(joint))
+    write_model(other, {n: v + 1 for n, v in parameters_of(joint).items()}, record_of(joint))
     settings = {"changes": PRETRAINED, "steps": STEPS}
     with monkeypatch.context() as patch:
-        stop_at(patch, "boldvision.decoders.train.replace_folder", call=1)
+        stop_at(patch, "boldvision.decoders.stage.replace_folder", call=1)
         with pytest.raises(Stop):
             train(generator, [subject], out, pretrained=other, **settings)
     train(generator, [subject], out, pretrained=joint, **settings)
-    assert record(out)["resumed_at"] == 0
-    assert content(out) == content(undisturbed)
+    assert record_of(out)["resumed_at"] == 0
+    assert model_bytes(out) == model_bytes(undisturbed)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +249,7 @@ def test_a_start_that_does_not_fit_is_refused(
     command = train_arguments(generator, [subject], out, pretrained=joint, changes=changes)
     assert cli.main(command) == 1
     assert message in capsys.readouterr().err
-    assert not out.exists()
+    assert not (out / "train").exists()
 
 
 @pytest.mark.parametrize("given", ["none", "missing"])
@@ -280,5 +259,5 @@ def test_a_start_that_is_not_there_is_named(generator, subject, folder, capsys, 
         generator, [subject], folder / "refused", pretrained=model, changes=PRETRAINED
     )
     assert cli.main(command) == 1
-    expected = "Give both or neither" if given == "none" else "no_model/model.safetensors"
+    expected = "Give both or neither" if given == "none" else "no_model/model.json"
     assert expected in capsys.readouterr().err

@@ -9,7 +9,7 @@ import yaml
 from docutils.core import publish_parts
 
 from boldvision.config.load import load_config
-from boldvision.workflow import Plan
+from boldvision.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 CAPTIONS = ROOT / "workflow" / "report"

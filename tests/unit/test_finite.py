@@ -7,17 +7,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from decoder_data import data_arguments, run_settings, train, write_subject
+from decoder_data import checkpoints_of, reconstruct_arguments, train, write_subject
 from torch import nn
 
 from boldvision import cli
+from boldvision.decoders.artefact import read_artefact, write_artefact
 from boldvision.decoders.dynadiff.objective import DiffusionObjective
-from boldvision.decoders.model_file import read_model, write_model
 from boldvision.errors import UserError
-from boldvision.generators import latents, pretrain
+from boldvision.generators import pretrain
 from boldvision.generators.base import load_generator
 from boldvision.generators.images import to_uint8
 from boldvision.generators.sampler import initial_noise, sample
+from boldvision.targets.stage import write_target
+from boldvision.targets.vae import network
+from boldvision.targets.vae.settings import Target
 from boldvision.training.finite import check_state
 
 pytestmark = pytest.mark.usefixtures("no_gpu")
@@ -35,16 +38,22 @@ def model(generator, subject, folder):
     return folder / "model"
 
 
+def content(model):
+    """All that a model is."""
+    files = [model / "model.json", *(model / "train").iterdir()]
+    return {path.name: path.read_bytes() for path in files}
+
+
 @pytest.fixture
 def refused(generator, subject, model, capsys):
     """Says what training in place of the good model says when it fails; the model stays."""
 
     def said(data=subject, **settings):
-        shutil.rmtree(model.with_name("model.checkpoint"), ignore_errors=True)
-        before = {path.name: path.read_bytes() for path in model.iterdir()}
+        shutil.rmtree(checkpoints_of(model), ignore_errors=True)
+        before = content(model)
         with pytest.raises(AssertionError):
             train(generator, [data], model, **settings)
-        assert {path.name: path.read_bytes() for path in model.iterdir()} == before
+        assert content(model) == before
         return capsys.readouterr().err.splitlines()[-1]
 
     return said
@@ -94,7 +103,7 @@ def test_a_checkpoint_is_never_replaced_by_one_that_is_not_finite(
     broken_at(step, monkeypatch, changes[step])
     said = refused(steps=30, checkpoint_every=2, log_every=1000)
     assert "not finite after 4 steps" in said
-    left = list(model.with_name("model.checkpoint").glob("*/step-*.pt"))
+    left = list(checkpoints_of(model).glob("*/step-*.pt"))
     assert [path.name[:13] for path in left] == ["step-00000002"]
     state = torch.load(left[0], weights_only=True)
     assert all(value.isfinite().all() for value in state["model"].values())
@@ -141,24 +150,20 @@ def test_bold_that_is_not_finite_is_named(refused, generator, subject, model, fo
     np.save(broken.bold / "session01.npy", series)
     said = refused(data=broken, steps=30)
     assert "subj01: expected finite BOLD, found NaN or infinity in session01.npy" in said
-    settings = {
-        "run": run_settings(),
-        "generator": generator.model_dump(),
-        "windows": {f"{n}": {"start_s": 4 * n / 3, "n_tr": 3} for n in range(0, 225, 3)},
-        "trials": "averaged",
-        "batch_size": 2,
-    }
-    command = ["reconstruct", *data_arguments([broken], settings), "--model", str(model)]
-    assert cli.main([*command, "--out", str(folder / "never")]) == 1
+    windows = {f"{n}": {"start_s": 4 * n / 3, "n_tr": 3} for n in range(0, 225, 3)}
+    command = reconstruct_arguments(
+        generator, broken, model, folder / "never", windows, trials="averaged"
+    )
+    assert cli.main(command) == 1
     assert "found NaN or infinity in a session's file" in capsys.readouterr().err
     assert not (folder / "never").exists()
 
 
 def test_a_model_that_is_not_finite_is_not_written(tmp_path):
-    write_model(tmp_path, {"a": torch.ones(2)}, {"steps": 1})
+    write_artefact(tmp_path, {"a": torch.ones(2)}, {"steps": 1})
     with pytest.raises(UserError, match="found NaN or infinity in b; it was not written"):
-        write_model(tmp_path, {"a": torch.zeros(2), "b": torch.tensor([torch.inf])}, {})
-    parameters, record = read_model(tmp_path)
+        write_artefact(tmp_path, {"a": torch.zeros(2), "b": torch.tensor([torch.inf])}, {})
+    parameters, record = read_artefact(tmp_path)
     assert parameters["a"].tolist() == [1, 1]
     assert record["steps"] == 1
 
@@ -190,9 +195,10 @@ def test_latents_that_are_not_finite_are_not_cached(generator, subject, tmp_path
     frozen = load_generator(generator)
     with torch.no_grad():
         frozen.vae.quant_conv.bias[0] = 1e5  # beyond float16
-    monkeypatch.setattr("boldvision.generators.base.load_generator", lambda _: frozen)
+    monkeypatch.setattr(network, "load_generator", lambda _: frozen)
+    encode = network.load(Target(kind="vae", generator="tiny"), {"tiny": generator}, "cpu")
     with pytest.raises(UserError, match=r"images.h5: expected finite .* in the mean of image 1\b"):
-        latents.encode(generator, subject.images, tmp_path / "latents.h5", "cpu", batch=4)
+        write_target(encode, subject.images, tmp_path / "latents.h5", batch_size=4)
     assert not list(tmp_path.iterdir())
 
 

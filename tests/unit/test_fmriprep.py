@@ -28,7 +28,8 @@ def task(tmp_path):
     for name in ("raw data", "out", "work"):
         (tmp_path / name).mkdir()
     (tmp_path / "license.txt").write_text(LICENCE)
-    return Task(tmp_path / "raw data", tmp_path / "out", tmp_path / "work", "01", 8, 32000)
+    folders = [tmp_path / name for name in ("raw data", "out", "work")]
+    return Task(*folders, "01", "nsdcore", 8, 32000)
 
 
 def job(tmp_path, **settings):
@@ -124,7 +125,16 @@ def path_of(tmp_path, monkeypatch):
 def stage(task, tmp_path, version=SETTINGS.version, **settings):
     fmriprep.main(
         [
-            *("--bids", str(task.bids), "--participant", "01", "--out", str(tmp_path / "done")),
+            *(
+                "--bids",
+                str(task.bids),
+                "--participant",
+                "01",
+                "--task",
+                "nsdcore",
+                "--out",
+                str(tmp_path / "done"),
+            ),
             *(
                 "--settings",
                 json.dumps({"preprocessing": {"kind": "fmriprep", "version": version}}),

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import h5py
@@ -18,7 +19,7 @@ from gallery_data import (
     write_gallery,
 )
 from PIL import Image
-from report_data import SHIFTS, WINDOWS, job, write_images
+from report_data import SHIFTS, TIMING, WINDOWS, job, write_images
 
 from boldvision.config import Gallery
 from boldvision.errors import UserError
@@ -203,6 +204,7 @@ def test_script(rows, tmp_path):
     params = {
         "rows": rows,
         "windows": WINDOWS,
+        "timing": asdict(TIMING),
         "dataset": "miniature",
         "simulated": True,
         "gallery": Gallery(image_px=16, images=2, metrics=METRICS).model_dump(),

@@ -1,69 +1,19 @@
-import json
-import threading
 from dataclasses import replace
 
 import h5py
 import numpy as np
-import pandas as pd
 import pytest
-from PIL import Image
 
-from boldvision import cli
 from boldvision.config import Metrics
-from boldvision.images import write_images
 from boldvision.metrics import architectures, evaluate, scoring
 from boldvision.metrics.identification import TIES
 from boldvision.metrics.measures import MEASURES
-
-NETWORKS = {
-    "alexnet": {"name": "alexnet", "weights": "random"},
-    "clip": {"name": "vit_small", "weights": "random", "label": "small random ViT"},
-    "efficientnet": {"name": "vit_small", "weights": "random"},
-}
-SMALL = ["pixcorr", "clip", "efficientnet"]
-
-
-def write_window(folder, name, images, image_id, **attrs):
-    folder.mkdir(exist_ok=True)
-    with h5py.File(folder / f"{name}.h5", "w") as file:
-        file["images"], file["image_id"] = images, image_id
-        file["trial"] = np.arange(len(images)) + 10
-        file.attrs.update({"dropped": 2, "label": "tiny generator"} | attrs)
+from tests.unit.scored_study import NETWORKS, SMALL, make_study, results, run, write_window
 
 
 @pytest.fixture
 def study(tmp_path):
-    """Twelve stimuli; a window of perfect reconstructions and one of noise and repetitions."""
-    rng = np.random.default_rng(0)
-    small = rng.integers(0, 256, (12, 6, 6, 3), dtype=np.uint8)
-    stimuli = np.stack([np.asarray(Image.fromarray(s).resize((48, 48))) for s in small])
-    image_id = 3 * np.arange(12) + 1
-    write_images(tmp_path / "images.h5", image_id, [stimuli], {})
-    order = rng.permutation(10)
-    write_window(tmp_path / "made", "main", stimuli[order], image_id[order])
-    noise = rng.integers(0, 256, (20, 48, 48, 3), dtype=np.uint8)
-    repeated = np.repeat(image_id[1:11], 2)
-    write_window(tmp_path / "made", "main+1", noise, repeated)
-    return tmp_path
-
-
-def run(study, metrics=SMALL, seed=0, **changes):
-    settings = {"networks": NETWORKS, "sets": {}, "bootstrap": 100, "set": metrics} | changes
-    arguments = {
-        "--reconstructions": study / "made",
-        "--images": study / "images.h5",
-        "--settings": json.dumps(settings),
-        "--cache": study / "cache",
-        "--seed": seed,
-        "--threads": 1,
-        "--out": study / "out.parquet",
-        "--summary": study / "out.json",
-    }
-    return cli.main(["evaluate", *(str(part) for pair in arguments.items() for part in pair)])
-
-
-def results(study):
-    return pd.read_parquet(study / "out.parquet"), json.loads((study / "out.json").read_text())
+    return make_study(tmp_path)
 
 
 def test_perfect_and_unrelated_reconstructions(study):
@@ -147,7 +97,7 @@ def test_windows_are_scored_on_their_own(study):
 def test_same_seed_same_files(study):
     run(study)
     first = (study / "out.json").read_bytes(), (study / "out.parquet").read_bytes()
-    run(study)
+    run(study, kept="empty")
     assert ((study / "out.json").read_bytes(), (study / "out.parquet").read_bytes()) == first
     run(study, seed=1)
     assert (study / "out.json").read_bytes() != first[0]
@@ -238,91 +188,6 @@ def test_identical_reconstructions_tie_in_one_direction(study, direction, value,
     assert score["tied"] == tied
     assert summary["windows"]["main+1"]["clip"]["tied"] == 0
     assert ("score 0, not chance" in summary["metrics"]["clip"]["ties"]) is (tied > 0)
-
-
-class Counting:
-    def __init__(self):
-        self.calls = 0
-
-    def __call__(self, images, layers):
-        self.calls += 1
-        return {layer: images.reshape(len(images), -1).astype(np.float32) for layer in layers}
-
-
-@pytest.mark.survives(
-    "results",
-    "Kept features are of other pictures, weights or steps than asked for",
-    "They are computed anew: their name is a digest of pixels, weights, sizes and code",
-)
-def test_stimulus_features_are_kept_and_follow_the_pixels(tmp_path):
-    images = np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
-    stimuli = scoring.Stimuli(images, np.arange(4))
-    changed = scoring.Stimuli(images[::-1], np.arange(4))
-    extract = Counting()
-    for given, identity in (
-        (stimuli, "net random"),
-        (stimuli, "net random"),
-        (changed, "net random"),
-        (stimuli, "net 12ab"),
-    ):
-        found = scoring.cached_features(given, (), extract, ["2"], identity, tmp_path)
-        np.testing.assert_array_equal(found["2"], given.images.reshape(4, -1))
-    assert extract.calls == 3
-    assert len(list(tmp_path.iterdir())) == 3
-
-
-@pytest.mark.survives(
-    "files",
-    "Kept features of stimuli are cut, have flipped bits, or are of another kind",
-    "Their sha256 is not the one in their name: they are computed anew",
-)
-@pytest.mark.parametrize("damage", ["one bit", "cut", "empty", "a page"])
-def test_kept_features_that_are_damaged_are_computed_anew(tmp_path, damage):
-    images = np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
-    stimuli, extract = scoring.Stimuli(images, np.arange(4)), Counting()
-    scoring.cached_features(stimuli, (), extract, ["2"], "net random", tmp_path)
-    (kept,) = tmp_path.iterdir()
-    content = kept.read_bytes()
-    changes = {
-        "one bit": content[:-1] + bytes([content[-1] ^ 1]),
-        "cut": content[:-1],
-        "empty": b"",
-        "a page": b"<html>Sign in</html>",
-    }
-    kept.write_bytes(changes[damage])
-    found = scoring.cached_features(stimuli, (), extract, ["2"], "net random", tmp_path)
-    np.testing.assert_array_equal(found["2"], images.reshape(4, -1))
-    assert extract.calls == 2
-    assert kept.read_bytes() == content
-
-
-@pytest.mark.survives(
-    "jobs",
-    "Several jobs compute the features of the same stimuli",
-    "Each writes a file of its own and renames it: one whole file is left",
-)
-def test_concurrent_jobs_leave_one_whole_file(tmp_path):
-    images = np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
-    stimuli = scoring.Stimuli(images, np.arange(4))
-    together = threading.Barrier(4)
-    found = []
-
-    def extract(images, layers):
-        together.wait()
-        return {layer: images.reshape(len(images), -1) for layer in layers}
-
-    def job():
-        found.append(scoring.cached_features(stimuli, (), extract, ["2"], "net r", tmp_path)["2"])
-
-    threads = [threading.Thread(target=job) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(found) == 4
-    for array in found:
-        np.testing.assert_array_equal(array, images.reshape(4, -1))
-    assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize("metric", ["pixcorr", "efficientnet"])

@@ -291,7 +291,7 @@ def test_damaged_weights_are_named(tmp_path, monkeypatch, name, kind):
     path = tmp_path / file
     path.parent.mkdir(exist_ok=True)
     damage(path, kind)
-    monkeypatch.setattr(weights, "locate", lambda *_, **__: (path, "00"))
+    monkeypatch.setattr(weights, "locate", lambda *_, **__: path)
     if name == "clip_vit_l14":
         monkeypatch.setitem(NETWORKS, name, replace(NETWORKS[name], build=tiny_clip))
     with pytest.raises(UserError) as error:
@@ -349,7 +349,7 @@ def test_weights_whose_arrays_hold_objects_are_refused(tmp_path, monkeypatch):
     path = tmp_path / "w.ckpt"
     layer = {"kernel": np.array([None, {}], object), "bias": np.zeros(2)}
     path.write_bytes(pickle.dumps({"AlexNet_0": {f"Conv_{i}": layer for i in range(5)}}))
-    monkeypatch.setattr(weights, "locate", lambda *_, **__: (path, "00"))
+    monkeypatch.setattr(weights, "locate", lambda *_, **__: path)
     with pytest.raises(UserError, match=r"w.ckpt: expected the weights of alexnet"):
         load("alexnet", "pretrained")
 

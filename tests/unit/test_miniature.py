@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from pathlib import Path
 
 import h5py
 import nibabel as nib
@@ -10,27 +11,29 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.io
-from decoder_data import REPOSITORY
 from PIL import Image
 from scipy.stats import gamma
 
-from boldvision.config import TR_S, Design, Miniature, Subject
+from boldvision.config import Design, Miniature, Subject
 from boldvision.datasets.miniature import bold
 from boldvision.datasets.miniature.behaviour import RESPONSE_COLUMNS
-from boldvision.datasets.miniature.bucket import Dataset, Simulation, write_bucket, write_truth
+from boldvision.datasets.miniature.bucket import write_bucket, write_truth
 from boldvision.datasets.miniature.experiment import (
     _counts_within_sessions,
     experiment_design,
     run_designs,
 )
 from boldvision.datasets.miniature.scenes import draw_scene, render, render_all
+from boldvision.datasets.miniature.simulation import Settings, Simulation
 from boldvision.datasets.nsd import keys
 from boldvision.datasets.nsd.design import read_experiment_design, read_run_design
+from boldvision.datasets.nsd.runs import TR_S
 from boldvision.seeds import numpy_generator
 
+REPOSITORY = Path(__file__).parents[2]
 REAL = REPOSITORY.parent / "shared" / "nsd_real" / "nsd_expdesign.mat"
 DESIGN = Design(images=1650, images_per_subject=250, shared_images=50, image_px=12)
-SETTINGS = Dataset(
+SETTINGS = Settings(
     miniature=Miniature(seed=3, noise=0.5),
     subjects={
         "subj01": Subject(number=1, sessions=1, rest_sessions=[1], grid=(6, 7, 5), voxels=24),

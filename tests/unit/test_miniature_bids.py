@@ -11,16 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from boldvision.config import TR_S, Design, Miniature, Subject
+from boldvision.config import Design, Miniature, Subject
 from boldvision.datasets.miniature import bids, bold
-from boldvision.datasets.miniature.bucket import Dataset, Simulation
 from boldvision.datasets.miniature.experiment import run_designs
 from boldvision.datasets.miniature.serve import serving
+from boldvision.datasets.miniature.simulation import Settings, Simulation
 from boldvision.datasets.nsd import fetch, keys, s3
+from boldvision.datasets.nsd.runs import TR_S
 from boldvision.errors import UserError
 from boldvision.signal.surface import VERTICES, read_volumes
 
-SETTINGS = Dataset(
+SETTINGS = Settings(
     miniature=Miniature(seed=3, noise=1e-3),
     subjects={
         "subj01": Subject(number=1, sessions=1, rest_sessions=[1], grid=(6, 7, 5), voxels=24),

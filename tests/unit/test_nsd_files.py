@@ -14,7 +14,7 @@ import scipy.io
 from boldvision.config import Design, Subject
 from boldvision.datasets.nsd import keys
 from boldvision.datasets.nsd.design import image_sequence, read_experiment_design, read_run_design
-from boldvision.datasets.nsd.roi import Voxels, read_roi
+from boldvision.datasets.nsd.roi import read_roi
 from boldvision.datasets.nsd.runs import (
     TRIALS_PER_SESSION,
     file_runs,
@@ -22,6 +22,7 @@ from boldvision.datasets.nsd.runs import (
     trials_in_run,
 )
 from boldvision.errors import UserError
+from boldvision.signal.region import Voxels
 
 REAL = Path(__file__).parents[2].parent / "shared" / "nsd_real"
 SMALL = Design(images=100 + 8 * 150, images_per_subject=250, shared_images=100, image_px=4)

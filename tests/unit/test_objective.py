@@ -9,9 +9,10 @@ from torch import nn
 from boldvision import config
 from boldvision.decoders.dynadiff.model import Dynadiff
 from boldvision.decoders.dynadiff.objective import DiffusionObjective
+from boldvision.decoders.dynadiff.settings import Run, Training
 from boldvision.generators.base import load_generator
-from boldvision.generators.latents import LatentCache
 from boldvision.generators.timesteps import draw_timesteps
+from boldvision.targets.base import TargetFile
 from boldvision.trials.windows import load_windows
 
 
@@ -42,8 +43,8 @@ def objective(generator, data, seed=0, **settings):
         s.name: load_windows(s.bold, s.trials, window, s.preprocessing, "standard", "train")
         for s in data
     }
-    latents = {s.name: LatentCache(s.latents) for s in data}
-    training = config.Training(**training_settings(**settings))
+    latents = {s.name: TargetFile(s.targets["vae"]) for s in data}
+    training = Training(**training_settings(**settings))
     return DiffusionObjective(windows, latents, generator, training, seed, "cpu")
 
 
@@ -89,7 +90,7 @@ def test_a_latent_is_drawn_from_its_posterior_scaled_and_noised(generator, data)
         cache = step.latents[subject]
         image_id = step.windows[subject].trials["image_id"][local]
         [row] = np.flatnonzero(cache.image_id == image_id)
-        expected.append((cache.mean[row], cache.logvar[row]))
+        expected.append((cache["mean"][row], cache["logvar"][row]))
     mean, logvar = (torch.tensor(np.array(part)).float() for part in zip(*expected, strict=True))
     scale = generator.vae.config.scaling_factor
     wanted = scale * (mean + (0.5 * logvar).exp() * drawn["posterior"])
@@ -135,7 +136,7 @@ def test_share_of_dropped_conditions(generator, data, share):
 
 def test_dropped_samples_see_the_unconditional_tokens(folder, data):
     generator = load_generator(write_generator(folder / "adapted"))
-    run = config.DynadiffRun(**run_settings())
+    run = Run(**run_settings())
     torch.manual_seed(0)
     model = Dynadiff({"subj01": 5}, WINDOW["n_tr"], generator, run).eval()
     torch.nn.init.normal_(model.unconditional)
@@ -156,7 +157,7 @@ def test_unconditional_tokens_are_learned_or_zeros(folder):
     generator = load_generator(write_generator(folder / "unconditional"))
     for kind, learned in (("learned", True), ("zeros", False)):
         settings = run_settings(unconditional=kind, changes={"finetune": "none"})
-        run = config.DynadiffRun(**settings)
+        run = Run(**settings)
         model = Dynadiff({"subj01": 5}, 3, generator, run)
         assert ("unconditional" in model.trained()) == learned
         assert not model.unconditional.any()

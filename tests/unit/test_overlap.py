@@ -1,7 +1,7 @@
 """Two jobs never work in one folder."""
 
 import pytest
-from decoder_data import WINDOW, data_arguments, run_settings, train, train_arguments, write_subject
+from decoder_data import reconstruct_arguments, train, train_arguments, write_subject
 
 from boldvision import cli, files
 from boldvision.files import only_job
@@ -27,22 +27,15 @@ def impatient(monkeypatch):
 )
 def test_a_second_job_is_refused(generator, data, folder, capsys):
     model = folder / "model"
-    with only_job(folder / "model"):
+    with only_job(model / "train"):
         assert cli.main(train_arguments(generator, data, model)) == 1
-        assert "model: another job works there (process" in capsys.readouterr().err
+        assert "train: another job works there (process" in capsys.readouterr().err
     train(generator, data, model, steps=1)
-    settings = {
-        "run": run_settings(),
-        "generator": generator.model_dump(),
-        "windows": {"main": WINDOW},
-        "trials": "all",
-        "batch_size": 4,
-    }
-    command = ["reconstruct", *data_arguments(data, settings), "--model", str(model)]
+    command = reconstruct_arguments(generator, data[0], model, folder / "made")
     with only_job(folder / "made"):
-        assert cli.main([*command, "--out", str(folder / "made")]) == 1
+        assert cli.main(command) == 1
         assert "made: another job works there (process" in capsys.readouterr().err
-    assert cli.main([*command, "--out", str(folder / "made")]) == 0
+    assert cli.main(command) == 0
 
 
 def test_processes_of_one_training_do_not_lock_each_other_out(generator, data, folder, monkeypatch):
@@ -50,10 +43,8 @@ def test_processes_of_one_training_do_not_lock_each_other_out(generator, data, f
     for name, value in {PROCESSES: "2", "WORLD_SIZE": "2", "RANK": "1"}.items():
         monkeypatch.setenv(name, value)
     calls = []
-    monkeypatch.setattr(
-        "boldvision.decoders.dynadiff.decoder.train", lambda **arguments: calls.append(arguments)
-    )
-    with only_job(folder / "shared"):
+    monkeypatch.setattr("boldvision.decoders.dynadiff.train.main", calls.append)
+    with only_job(folder / "shared" / "train"):
         assert cli.main(train_arguments(generator, data, folder / "shared")) == 0
     assert len(calls) == 1
-    assert not (folder / "shared").exists()
+    assert not (folder / "shared" / "train").exists()

@@ -11,9 +11,9 @@ import yaml
 
 from boldvision.config import FmriprepJob
 from boldvision.config.load import load_config
+from boldvision.datasets.nsd import prepare_fmriprep
 from boldvision.errors import UserError
 from boldvision.jobs import Jobs
-from boldvision.signal import prepare_fmriprep
 from boldvision.signal.clean import clean
 from boldvision.signal.surface import VERTICES, read_volumes
 
@@ -174,10 +174,13 @@ def jobs():
 
 
 def test_existing_derivatives_are_preferred(jobs):
-    existing = SimpleNamespace(preprocessing="fmriprep", subject="subj02")
-    own = SimpleNamespace(preprocessing="own", subject="subj02")
-    assert jobs.derivatives(existing) == "resources/miniature/derivatives"
-    assert jobs.derivatives(own) == "results/miniature/fmriprep/own/subj02"
+    def derivatives(**values):
+        return jobs.derivatives(SimpleNamespace(**values, items=values.items))
+
+    existing = derivatives(preprocessing="fmriprep", subject="subj02")
+    assert existing == "resources/miniature/derivatives"
+    own = derivatives(preprocessing="own", subject="subj02")
+    assert own == "results/miniature/fmriprep/own/subj02"
     assert jobs.preprocessings_of("fmriprep") == "fmriprep|own"
 
 

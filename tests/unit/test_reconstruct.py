@@ -10,17 +10,19 @@ from decoder_data import (
     PX,
     data_arguments,
     kill_when,
+    load_model,
+    mean_image_settings,
+    reconstruct_arguments,
     run_settings,
     start,
     train,
+    write_model,
     write_subject,
 )
 
 from boldvision import cli, config
-from boldvision.decoders.dynadiff import decoder as dynadiff
-from boldvision.decoders.model_file import read_model, write_model
+from boldvision.decoders.artefact import read_artefact
 from boldvision.decoders.reconstruct import reconstruct
-from boldvision.decoders.train import run_settings as validated
 from boldvision.errors import UserError
 from boldvision.generators.images import to_tensor
 from boldvision.trials.windows import load_windows
@@ -42,16 +44,9 @@ def model(generator, subject, folder):
     return folder / "model"
 
 
-def arguments(generator, subject, model, out, windows=WINDOWS, trials="all", run=None, seed=0):
-    settings = {
-        "run": run or run_settings(steps=3),
-        "generator": generator and generator.model_dump(),
-        "windows": windows,
-        "trials": trials,
-        "batch_size": 2,
-    }
-    paths = ["--model", str(model), "--out", str(out)]
-    return ["reconstruct", *data_arguments([subject], settings, seed), *paths]
+def arguments(generator, subject, model, out, windows=WINDOWS, **settings):
+    run = {"run": run_settings(steps=3)} | settings
+    return reconstruct_arguments(generator, subject, model, out, windows, **run)
 
 
 def content(folder):
@@ -108,7 +103,7 @@ def test_windows_of_another_model_are_not_kept(
 
     out, command = folder / "again", arguments(generator, subject, model, folder / "again")
     other = folder / "other"
-    parameters, record = read_model(model)
+    parameters, record = read_artefact(model / "train")
     write_model(other, {name: value + 1 for name, value in parameters.items()}, record)
     with monkeypatch.context() as patch:
         patch.setattr("boldvision.decoders.reconstruct.replace_folder", stop)
@@ -203,8 +198,7 @@ def test_a_picture_is_drawn_with_the_key_of_its_trial_or_image(subject, tmp_path
 
 
 def test_pictures_do_not_depend_on_the_batch(generator, subject, model):
-    run, settings = validated({"run": run_settings(), "generator": generator.model_dump()})
-    decoder = dynadiff.load(run, settings, model, 0, "cpu")
+    decoder = load_model(model, run_settings(), generator)
     windows = np.random.default_rng(0).standard_normal((7, 3, 5)).astype(np.float32)
     keys = list(range(7))
     together = decoder.reconstruct(windows, "subj01", keys)
@@ -218,26 +212,18 @@ def test_pictures_do_not_depend_on_the_batch(generator, subject, model):
     "It is refused; the first parameter that differs is named",
 )
 def test_a_model_of_other_sizes_is_refused(generator, model):
-    settings = {"run": run_settings(), "generator": generator.model_dump()}
-    settings["run"]["brain_module"]["hidden"] = 9
-    run, loaded = validated(settings)
+    run = run_settings()
+    run["brain_module"]["hidden"] = 9
     with pytest.raises(UserError, match=r"model.safetensors: expected \d+ parameters"):
-        dynadiff.load(run, loaded, model, 0, "cpu")
+        load_model(model, run, generator)
 
 
 def test_mean_image_is_the_mean_over_training_trials(subject, folder):
     """Images 1 to 6 train, three trials each; whatever the window, their mean comes out."""
-    run = {
-        "decoder": "mean_image",
-        "split": "standard",
-        "preprocessing": "nsd_prep",
-        "image_px": PX,
-    }
-    model, out = folder / "mean_model", folder / "mean"
-    settings = {"run": run, "generator": None, "window": WINDOWS["main+0"]}
-    command = ["train", *data_arguments([subject], settings), "--out", str(model)]
-    assert cli.main(command) == 0
-    assert (model / "training.json").exists()
+    run, model, out = mean_image_settings(), folder / "mean_model", folder / "mean"
+    words = data_arguments(None, [subject], run, seed=0, window=WINDOWS["main+0"])
+    assert cli.main(["mean_image.train", *words, "--out", str(model / "train")]) == 0
+    assert (model / "model.json").exists()
     windows = {"main": WINDOWS["main+0"]}
     assert cli.main(arguments(None, subject, model, out, windows=windows, run=run)) == 0
     with h5py.File(subject.images) as file:

@@ -4,6 +4,7 @@ import pytest
 from report_data import FOUR, paper_rows
 
 from boldvision.report import differences, formats, results
+from boldvision.report.all_tables import AllTables
 from boldvision.report.differences import comparisons, holm, pairs, sign_flip_p
 
 
@@ -12,7 +13,9 @@ def read(folder, *numbers, **kwargs):
 
 
 def compare(folder, *numbers, **kwargs):
-    return differences.differences(read(folder, *numbers, **kwargs), "miniature", True, seed=0)
+    return differences.differences(
+        AllTables(read(folder, *numbers, **kwargs), "miniature", True, seed=0)
+    )
 
 
 def change_values(rows, change):
@@ -72,7 +75,7 @@ def test_no_common_image_is_no_comparison(tmp_path):
     rows = paper_rows(tmp_path, 5, subjects=FOUR[:1])
     images = pd.read_parquet(rows[0]["parquet"])
     images.assign(image_id=images["image_id"] + 1000).to_parquet(rows[0]["parquet"])
-    frame = differences.differences({5: results.read(rows)}, "miniature", True, seed=0)
+    frame = differences.differences(AllTables({5: results.read(rows)}, "miniature", True, seed=0))
     assert frame.empty
     assert list(frame.columns) == list(differences.COLUMNS)
     assert r"\bottomrule" in formats.to_latex(differences.sheet(frame))
@@ -117,7 +120,7 @@ def test_same_seed_same_numbers(tmp_path):
     first, again = (compare(tmp_path, 2, subjects=FOUR[:1]) for _ in range(2))
     pd.testing.assert_frame_equal(first, again)
     again = read(tmp_path, 2, subjects=FOUR[:1])
-    other = differences.differences(again, "miniature", True, seed=1)
+    other = differences.differences(AllTables(again, "miniature", True, seed=1))
     assert not other["low"].equals(first["low"])
 
 

@@ -6,6 +6,7 @@ from report_data import picture
 
 from boldvision.errors import UserError
 from boldvision.report.figure_3 import figure_3
+from boldvision.report.ranked_pictures import RankedPictures
 from boldvision.report.ranking import evenly_spaced
 
 
@@ -30,7 +31,7 @@ def test_ranks_are_evenly_spaced():
 
 def test_the_first_decoder_ranks_the_images_for_all(tmp_path):
     rows = two_subjects(tmp_path, ["Dynadiff", "Mean image"])
-    figure = figure_3(rows, "pixcorr", 2, blur=False, note="note")
+    figure = figure_3(RankedPictures(rows, "pixcorr", 2, blur=False, note="note"))
     assert [text.get_text() for text in figure.texts[:2]] == ["Subject 1", "Subject 2"]
     assert [title for title, _ in columns(figure)] == 2 * ["Stimulus", "Dynadiff", "Mean image"]
     stimuli = columns(figure)[0][1]
@@ -43,7 +44,7 @@ def test_the_first_decoder_ranks_the_images_for_all(tmp_path):
 
 def test_every_column_shows_the_same_images(tmp_path):
     rows = two_subjects(tmp_path, ["Dynadiff", "Mean image"])
-    figure = figure_3(rows, "pixcorr", 2, blur=False, note="note")
+    figure = figure_3(RankedPictures(rows, "pixcorr", 2, blur=False, note="note"))
     _, *first, _, _, last = columns(figure)
     assert np.array_equal(first[0][1], [picture(1115, 32), picture(1108, 32)])
     assert np.array_equal(first[1][1], [picture(3115, 32), picture(3108, 32)])
@@ -54,7 +55,7 @@ def test_every_column_shows_the_same_images(tmp_path):
 def test_a_decoder_is_a_column_and_many_stack_the_subjects(decoders, across, tmp_path):
     first, *_ = two_subjects(tmp_path)
     rows = [first | {"row": d, "subject": s} for d in decoders for s in ("subj01", "subj02")]
-    figure = figure_3(rows, "pixcorr", 3, blur=False, note="")
+    figure = figure_3(RankedPictures(rows, "pixcorr", 3, blur=False, note=""))
     assert len(columns(figure)) == 2 * (1 + len(decoders))
     places = [axes.get_position() for axes in figure.axes]
     assert len({round(place.x0, 6) for place in places}) == across
@@ -65,7 +66,7 @@ def test_a_decoder_is_a_column_and_many_stack_the_subjects(decoders, across, tmp
 
 def test_only_reconstructions_are_blurred(tmp_path, monkeypatch):
     monkeypatch.setattr("boldvision.report.faces.blur_faces", lambda images: 0 * images)
-    figure = figure_3(two_subjects(tmp_path), "pixcorr", 2, blur=True, note="note")
+    figure = figure_3(RankedPictures(two_subjects(tmp_path), "pixcorr", 2, blur=True, note="note"))
     assert [np.any(images) for _, images in columns(figure)] == [True, False, True, False]
 
 
@@ -77,4 +78,6 @@ def test_only_reconstructions_are_blurred(tmp_path, monkeypatch):
 def test_a_column_is_one_run(tmp_path):
     rows = two_subjects(tmp_path)
     with pytest.raises(UserError, match="row 'Dynadiff': expected one model of subj01, found dyna"):
-        figure_3([*rows, rows[0] | {"run": "other"}], "pixcorr", 2, blur=False, note="")
+        figure_3(
+            RankedPictures([*rows, rows[0] | {"run": "other"}], "pixcorr", 2, blur=False, note="")
+        )

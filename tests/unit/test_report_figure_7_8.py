@@ -6,6 +6,7 @@ from report_data import picture
 from boldvision.errors import UserError
 from boldvision.report import results
 from boldvision.report.figure_7_8 import BEST, WORST, figure_7_8
+from boldvision.report.ranked_pictures import RankedPictures
 from boldvision.report.ranking import ranking
 
 
@@ -44,7 +45,7 @@ def test_equal_images_are_in_the_order_of_their_ids(tmp_path):
 @pytest.mark.parametrize(("end", "shown"), [(BEST, [120, 119, 118]), (WORST, [103, 104, 105])])
 def test_best_and_worst(end, shown, tmp_path):
     rows = two_subjects(tmp_path)
-    figure = figure_7_8(rows, end, "pixcorr", 3, blur=False, note="note")
+    figure = figure_7_8(RankedPictures(rows, "pixcorr", 3, blur=False, note="note"), end)
     assert np.array_equal(stimuli(figure), [picture(i, 48) for i in shown])
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles == ["Stimulus", "Subject 1", "Subject 2"]
@@ -55,12 +56,14 @@ def test_best_and_worst(end, shown, tmp_path):
 
 def test_too_few_images(tmp_path):
     with pytest.raises(UserError, match="19 images wanted, 18 were"):
-        figure_7_8(two_subjects(tmp_path), WORST, "pixcorr", 19, blur=False, note="")
+        figure_7_8(
+            RankedPictures(two_subjects(tmp_path), "pixcorr", 19, blur=False, note=""), WORST
+        )
 
 
 def test_a_network_that_is_not_the_papers_is_named(tmp_path):
     rows = two_subjects(tmp_path, metric="clip")
-    figure = figure_7_8(rows, BEST, "clip", 3, blur=False, note="note")
+    figure = figure_7_8(RankedPictures(rows, "clip", 3, blur=False, note="note"), BEST)
     assert "CLIP-12 (%) [random weights]" in figure.get_suptitle()
 
 
@@ -71,7 +74,7 @@ def test_a_network_that_is_not_the_papers_is_named(tmp_path):
 )
 def test_each_decoder_is_a_block(tmp_path):
     rows = two_subjects(tmp_path, ["Dynadiff", "Ridge"])
-    figure = figure_7_8(rows, BEST, "pixcorr", 3, blur=False, note="note")
+    figure = figure_7_8(RankedPictures(rows, "pixcorr", 3, blur=False, note="note"), BEST)
     assert [text.get_text() for text in figure.texts[:2]] == ["Dynadiff", "Ridge"]
     assert np.array_equal(stimuli(figure), [picture(i, 48) for i in (120, 119, 118)])
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
@@ -81,4 +84,6 @@ def test_each_decoder_is_a_block(tmp_path):
     assert np.array_equal(made[12], picture(3120, 32))
     assert "over subjects of Dynadiff's PixCorr" in " ".join(figure.get_suptitle().split())
     with pytest.raises(UserError, match="row 'Ridge': expected one model of subj01, found r"):
-        figure_7_8([*rows, rows[2] | {"run": "r"}], BEST, "pixcorr", 3, blur=False, note="")
+        figure_7_8(
+            RankedPictures([*rows, rows[2] | {"run": "r"}], "pixcorr", 3, blur=False, note=""), BEST
+        )

@@ -5,6 +5,8 @@ import pytest
 from matplotlib.figure import Figure
 from report_data import (
     SHIFTS,
+    TIMING,
+    TR_S,
     WINDOWS,
     another_decoder,
     curve_rows,
@@ -22,7 +24,7 @@ from boldvision.report.temporal_generalization import matrix, temporal_generaliz
 
 def test_figure_5_shows_values_intervals_and_chance(tmp_path):
     evaluations = results.read(curve_rows(tmp_path))
-    figure = figure_5(evaluations, ["alexnet_2", "ssim"], WINDOWS)
+    figure = figure_5(evaluations, ["alexnet_2", "ssim"], WINDOWS, TIMING)
     alexnet, ssim = figure.axes
     general, specialized = (
         next(x for x in alexnet.lines if x.get_label() == label)
@@ -82,20 +84,20 @@ def test_same_figure_same_bytes(tmp_path):
 def test_chosen_trials_have_both_neighbours():
     trials = trial_table()
     everything = set(trials["trial"])
-    moments = figure_4.choose(trials, everything, 16)
+    moments = figure_4.choose(trials, everything, 16, 4.0)
     # of 12 trials of a run, the first, the last and the two beside the blank have no neighbour
     assert {m.trial % 12 for m in moments} == {1, 4, 5, 6, 7, 8, 9, 10}
     assert all((m.previous, m.next) == (m.current - 1, m.current + 1) for m in moments)
-    few = figure_4.choose(trials, everything, 3)
+    few = figure_4.choose(trials, everything, 3, 4.0)
     assert [m.trial for m in few] == sorted(m.trial for m in few)
     assert len({m.trial for m in few}) == 3
 
 
 def test_only_reconstructed_trials_are_chosen():
-    moments = figure_4.choose(trial_table(), {5, 6, 7}, 2)
+    moments = figure_4.choose(trial_table(), {5, 6, 7}, 2, 4.0)
     assert {m.trial for m in moments} <= {5, 6, 7}
     with pytest.raises(UserError, match="3 trials wanted, 1"):
-        figure_4.choose(trial_table(), {5}, 3)
+        figure_4.choose(trial_table(), {5}, 3, 4.0)
 
 
 def test_cells_without_a_model_say_so(tmp_path):
@@ -106,9 +108,11 @@ def test_cells_without_a_model_say_so(tmp_path):
     assert cells[1].files[0] == cells[0].files[0]
     assert cells[1].files[3] == tmp_path / "Specialized" / "main+3" / "main+3.h5"
     moments = figure_4.choose(
-        pd.read_parquet(trials), figure_4.reconstructed_trials(cells), count=1
+        pd.read_parquet(trials), figure_4.reconstructed_trials(cells), count=1, trial_s=4.0
     )
-    figure = figure_4.figure_4(cells, moments, stimuli, "main", WINDOWS, blur=False, note="note")
+    figure = figure_4.figure_4(
+        cells, moments, stimuli, "main", WINDOWS, TR_S, TIMING, blur=False, note="note"
+    )
     texts = [t.get_text() for axes in figure.axes for t in axes.texts]
     assert texts.count("not trained\nin this scope") == 2
     shown = [axes.images[0].get_array() for axes in figure.axes if axes.images]
@@ -163,7 +167,7 @@ def both_decoders(folder, tested=None):
 )
 def test_figure_5_has_a_curve_per_row(tmp_path):
     evaluations = results.read(both_decoders(tmp_path))
-    (axes,) = figure_5(evaluations, ["ssim"], WINDOWS).axes
+    (axes,) = figure_5(evaluations, ["ssim"], WINDOWS, TIMING).axes
     lines = {line.get_label(): line for line in axes.lines}
     points = {row: len(lines[row].get_xdata()) for row in ("General", "Specialized")}
     assert points == {"General": 16, "Specialized": 5}
@@ -188,8 +192,8 @@ def test_figure_4_has_a_line_of_pictures_per_row(tmp_path):
     assert [sorted(cell.files) for cell in cells[2:]] == [[-1, 0, 1, 2], [-1, 0, 2]]
     assert cells[3].files[0] == tmp_path / "Ridge" / "main" / "main.h5"
     assert cells[1].files[0] == tmp_path / "General" / "main" / "main.h5"
-    moments = figure_4.choose(pd.read_parquet(trials), figure_4.reconstructed_trials(cells), 1)
-    figure = figure_4.figure_4(cells, moments, stimuli, "main", WINDOWS, blur=False)
+    moments = figure_4.choose(pd.read_parquet(trials), figure_4.reconstructed_trials(cells), 1, 4.0)
+    figure = figure_4.figure_4(cells, moments, stimuli, "main", WINDOWS, TR_S, TIMING, blur=False)
     texts = [t.get_text() for axes in figure.axes for t in axes.texts]
     assert texts.count("not trained\nin this scope") == 2
     assert "Ridge, each\nshift" in texts

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from report_data import WINDOWS, evaluation, table_rows
+from report_data import TR_S, WINDOWS, evaluation, table_rows
 
 from boldvision.errors import UserError
 from boldvision.report import results
@@ -58,8 +58,8 @@ def test_other_scoring_is_refused(key, tmp_path):
     [("main", 2, 32 / 3), ("main-8", -6, 0.0), ("main+7", 9, 20.0)],
 )
 def test_times(window, first, upper):
-    t = times(window, WINDOWS)
-    assert t.first_row == first
+    t = times(window, WINDOWS, TR_S)
+    assert t.first == first
     assert t.upper_end_s == pytest.approx(upper)
     assert t.last_sample_s == pytest.approx(upper - 4 / 3)
     assert t.centre_s == pytest.approx((t.start_s + t.last_sample_s) / 2)
@@ -67,7 +67,7 @@ def test_times(window, first, upper):
 
 def test_unknown_window():
     with pytest.raises(UserError, match="other"):
-        times("other", WINDOWS)
+        times("other", WINDOWS, TR_S)
 
 
 def test_shifted():

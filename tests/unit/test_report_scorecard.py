@@ -6,6 +6,7 @@ import pytest
 from report_data import FOUR, paper_rows
 
 from boldvision.report import published, results, scorecard, scorecard_page
+from boldvision.report.all_tables import AllTables
 from boldvision.report.tables import published_row
 
 ROWS = {"table": 3, "row": "LoRA on cross-attention (25M)", "metric": "clip"}
@@ -23,19 +24,15 @@ def real(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def card(real):
-    return scorecard.scorecard(real, "nsd", simulated=False, seed=0)
+    return scorecard.scorecard(AllTables(real, "nsd", simulated=False, seed=0))
 
 
 @pytest.fixture(scope="module")
 def miniature(tmp_path_factory):
     """Tables 1 and 6 of two simulated subjects, with names that HTML would misread."""
     folder = tmp_path_factory.mktemp("miniature")
-    return scorecard.scorecard(
-        {n: results.read(paper_rows(folder / str(n), n, subjects=FOUR[:2])) for n in (1, 6)},
-        "<miniature>",
-        simulated=True,
-        seed=0,
-    )
+    two = {n: results.read(paper_rows(folder / str(n), n, subjects=FOUR[:2])) for n in (1, 6)}
+    return scorecard.scorecard(AllTables(two, "<miniature>", simulated=True, seed=0))
 
 
 def cell(frame, **where):
@@ -75,7 +72,7 @@ def test_other_decoders_have_no_plug_in(card):
 
 def test_mean_over_other_subjects_is_not_compared(real):
     two = {6: [e for e in real[6] if e.subject in FOUR[:2]]}
-    card = scorecard.scorecard(two, "nsd", simulated=False, seed=0)
+    card = scorecard.scorecard(AllTables(two, "nsd", simulated=False, seed=0))
     mean = cell(card, row="Dynadiff", subject="mean", metric="clip")
     assert mean["status"] == "not comparable"
     assert mean["reason"] == "our mean is over 2 subjects, the published one over 4"

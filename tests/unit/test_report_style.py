@@ -9,7 +9,7 @@ import matplotlib
 import pytest
 from figure_data import around, model
 from matplotlib.figure import Figure
-from report_data import WINDOWS, another_decoder, curve_rows
+from report_data import TIMING, WINDOWS, another_decoder, curve_rows
 
 from boldvision.errors import UserError
 from boldvision.report import panels, results, style
@@ -55,9 +55,10 @@ def saved(figure: Figure, folder: Path) -> tuple[bytes, bytes]:
 )
 def test_what_was_set_before_changes_no_byte(tmp_path):
     evaluations = results.read(curve_rows(tmp_path, metrics=["ssim"]))
-    plain = saved(figure_5(evaluations, ["ssim"], WINDOWS, "note"), tmp_path / "plain")
+    plain = saved(figure_5(evaluations, ["ssim"], WINDOWS, TIMING, "note"), tmp_path / "plain")
     with matplotlib.rc_context(HOSTILE):
-        hostile = saved(figure_5(evaluations, ["ssim"], WINDOWS, "note"), tmp_path / "hostile")
+        figure = figure_5(evaluations, ["ssim"], WINDOWS, TIMING, "note")
+        hostile = saved(figure, tmp_path / "hostile")
         assert matplotlib.rcParams["text.usetex"]
     assert plain == hostile
 
@@ -113,7 +114,7 @@ def test_named_curves_keep_their_look_and_others_get_a_free_one():
 
 def test_chance_is_that_of_the_curve_with_the_most_points(tmp_path):
     rows = another_decoder(tmp_path)[::-1]
-    figure = figure_5(results.read(rows), ["ssim"], WINDOWS)
+    figure = figure_5(results.read(rows), ["ssim"], WINDOWS, TIMING)
     (chance,) = (line for line in figure.axes[0].lines if line.get_label() == "Chance")
     assert len(chance.get_xdata()) == 16
     assert panels.metric_name("ssim") in figure.axes[0].get_ylabel()

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import figure_data
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 from report_data import (
     SHIFTS,
+    TIMING,
     WINDOWS,
     curve_rows,
     evaluation,
@@ -24,7 +26,7 @@ from report_data import (
 from boldvision.errors import UserError
 
 SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
-DATA = {"dataset": "miniature", "simulated": True, "windows": WINDOWS}
+DATA = {"dataset": "miniature", "simulated": True, "windows": WINDOWS, "timing": asdict(TIMING)}
 
 
 def run(script, params, output, inputs=None, wildcards=None):
@@ -111,7 +113,7 @@ def test_figure_9(tmp_path):
 
 
 def test_leakage(tmp_path):
-    rows, trials = figure_data.both_splits(tmp_path / "data")
+    rows, trials = figure_data.time_resolved_splits(tmp_path / "data")
     trials.to_parquet(tmp_path / "trials.parquet")
     output = figure_files(tmp_path, "leakage")
     params = {"rows": rows, "metric": "alexnet_2", "samples": 100, "seed": 0}

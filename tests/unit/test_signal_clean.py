@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from nilearn.signal import clean as nilearn_clean
 
-from boldvision.config import TR_S
+from boldvision.datasets.nsd.runs import TR_S
 from boldvision.errors import UserError
 from boldvision.signal.clean import clean, drift_basis
 
@@ -42,6 +42,17 @@ def test_linear_equals_nilearn():
     cleaned, _ = clean(series, "linear", 128.0, TR_S)
     expected = by_nilearn(series, detrend=True, high_pass=None)
     np.testing.assert_allclose(cleaned, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("cutoff_s", [64.0, 128.0, 700.0])
+def test_cosine_and_linear_equal_nilearn(cutoff_s):
+    series = drifting_series()
+    cleaned, _ = clean(series, "cosine_linear", cutoff_s, TR_S)
+    expected = by_nilearn(series, detrend=True, filter="cosine", high_pass=1 / cutoff_s)
+    np.testing.assert_allclose(cleaned, expected, atol=1e-4)
+    assert np.abs(cleaned - clean(series, "cosine", cutoff_s, TR_S)[0]).max() > 0.1
+    basis = drift_basis(225, "cosine_linear", cutoff_s, TR_S)
+    np.testing.assert_allclose(basis.T @ basis, np.eye(basis.shape[1]), atol=1e-12)
 
 
 def test_basis_is_that_of_the_first_level_design_matrix():

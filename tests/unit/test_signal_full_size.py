@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from nilearn.signal import clean as nilearn_clean
 
-from boldvision.config import TR_S
-from boldvision.datasets.nsd.roi import Voxels, read_roi
+from boldvision.datasets.nsd.roi import read_roi
+from boldvision.datasets.nsd.runs import TR_S
+from boldvision.signal.region import Voxels
 from tests.unit.signal_files import SHARED, write_large_run
 
 ROI = SHARED / "nsd_real" / "subj01_nsdgeneral.nii.gz"
@@ -19,12 +20,13 @@ ROI = SHARED / "nsd_real" / "subj01_nsdgeneral.nii.gz"
 CLEAN_AND_REPORT_PEAK = """
 import json, sys
 import numpy as np
-from boldvision.config import TR_S
-from boldvision.datasets.nsd.roi import Voxels
+from boldvision.datasets.nsd.runs import FILE_VOLUMES, TR_S, VOLUMES
+from boldvision.signal.region import Voxels
 from boldvision.signal.clean import clean
 from boldvision.signal.volumes import read_masked
 run, voxels, out = sys.argv[1:]
-series, _ = clean(read_masked(run, Voxels.load(voxels)), "cosine", 128.0, TR_S)
+raw = read_masked(run, Voxels.load(voxels), VOLUMES, FILE_VOLUMES, TR_S)
+series, _ = clean(raw, "cosine", 128.0, TR_S)
 np.save(out, series)
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 print(json.dumps(int(status["VmHWM"].split()[0]) / 1024))

@@ -10,13 +10,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from boldvision.config import TR_S
-from boldvision.datasets.nsd.roi import Voxels
+from boldvision.datasets.nsd import prepare, voxels
+from boldvision.datasets.nsd.runs import TR_S
 from boldvision.errors import UserError
-from boldvision.signal import prepare, voxels
 from boldvision.signal.clean import clean
-from boldvision.signal.volumes import read_masked
-from tests.unit.signal_files import AFFINE, GRID, random_volumes, some_voxels, write_run
+from boldvision.signal.region import Voxels
+from tests.unit.signal_files import AFFINE, GRID, random_volumes, read_run, some_voxels, write_run
 
 SUBJECT = {"number": 1, "sessions": 2, "rest_sessions": [2], "grid": GRID, "voxels": 5}
 
@@ -54,7 +53,7 @@ def test_writes_the_task_runs_in_order(session_2, dtype):
     assert series.dtype == dtype
     for task_run in range(1, 13):
         path = session_2 / "runs" / f"timeseries_session02_run{task_run + 1:02d}.nii.gz"
-        expected, _ = clean(read_masked(path, some_voxels()), "cosine", 128.0, TR_S)
+        expected, _ = clean(read_run(path), "cosine", 128.0, TR_S)
         np.testing.assert_array_equal(series[task_run - 1], expected.astype(dtype))
 
 
@@ -110,13 +109,13 @@ def test_voxels_stage_lists_positive_labels(tmp_path):
 
 KILLED_IN_THE_THIRD_RUN = """
 import os, signal, sys
-from boldvision.signal import prepare
+from boldvision.datasets.nsd import prepare
 read, runs = prepare.read_masked, []
-def read_or_die(path, voxels):
+def read_or_die(path, *how):
     runs.append(path)
     if len(runs) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-    return read(path, voxels)
+    return read(path, *how)
 prepare.read_masked = read_or_die
 prepare.main(sys.argv[1:])
 """

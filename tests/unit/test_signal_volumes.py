@@ -8,10 +8,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from boldvision.datasets.nsd.roi import Voxels
 from boldvision.errors import UserError
-from boldvision.signal.volumes import read_masked
-from tests.unit.signal_files import AFFINE, GRID, random_volumes, some_voxels, write_run
+from boldvision.signal.region import Voxels
+from tests.unit.signal_files import AFFINE, GRID, random_volumes, read_run, some_voxels, write_run
 
 
 def masked(volumes: np.ndarray) -> np.ndarray:
@@ -24,7 +23,7 @@ def masked(volumes: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("n_volumes", [225, 226])
 def test_equals_boolean_indexing_of_the_first_225_volumes(tmp_path, suffix, n_volumes):
     volumes = random_volumes(n_volumes)
-    series = read_masked(write_run(tmp_path / f"run{suffix}", volumes), some_voxels())
+    series = read_run(write_run(tmp_path / f"run{suffix}", volumes))
     assert series.dtype == np.float32
     np.testing.assert_array_equal(series, masked(volumes))
 
@@ -36,7 +35,7 @@ def test_honours_slope_and_intercept(tmp_path):
     image.header.set_slope_inter(0.5, -7)
     nib.save(image, tmp_path / "run.nii.gz")
     stored = np.asarray(nib.load(tmp_path / "run.nii.gz").dataobj.get_unscaled())
-    series = read_masked(tmp_path / "run.nii.gz", some_voxels())
+    series = read_run(tmp_path / "run.nii.gz")
     np.testing.assert_allclose(series, 0.5 * masked(stored) - 7)
 
 
@@ -49,7 +48,7 @@ def test_reads_the_other_byte_order(tmp_path):
     nib.save(image, tmp_path / "run.nii.gz")
     content = gzip.decompress((tmp_path / "run.nii.gz").read_bytes())
     assert content[:4] == (348).to_bytes(4, "big")
-    series = read_masked(tmp_path / "run.nii.gz", some_voxels())
+    series = read_run(tmp_path / "run.nii.gz")
     np.testing.assert_array_equal(series, masked(volumes))
 
 
@@ -78,7 +77,7 @@ def test_reads_the_other_byte_order(tmp_path):
 def test_refuses_another_file(tmp_path, volumes, options, message):
     path = write_run(tmp_path / "run.nii.gz", volumes, **options)
     with pytest.raises(UserError, match=message) as error:
-        read_masked(path, some_voxels())
+        read_run(path)
     assert str(path) in str(error.value)
 
 
@@ -93,7 +92,7 @@ def test_refuses_a_truncated_file(tmp_path, kept):
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
     with pytest.raises(UserError, match="fetch it again"):
-        read_masked(path, some_voxels())
+        read_run(path)
 
 
 @pytest.mark.survives(
@@ -107,7 +106,7 @@ def test_verifies_the_checksum_at_the_end(tmp_path):
     content[-6] ^= 1  # CRC32 and size are the last eight bytes
     path.write_bytes(content)
     with pytest.raises(UserError, match="expected 226 whole volumes, found CRC check failed"):
-        read_masked(path, some_voxels())
+        read_run(path)
 
 
 @pytest.mark.survives(
@@ -122,11 +121,11 @@ def test_refuses_what_follows_the_volumes(tmp_path, suffix):
     more = bytearray(gzip.compress(content + b"more") if suffix == ".nii.gz" else content + b"more")
     path.write_bytes(more)
     with pytest.raises(UserError, match="more bytes after its 226 volumes"):
-        read_masked(path, some_voxels())
+        read_run(path)
     more[-6] ^= 1
     path.write_bytes(more)
     with pytest.raises(UserError, match="expected 226 whole volumes, found"):
-        read_masked(path, some_voxels())
+        read_run(path)
 
 
 def write_header(path, units="unknown", tr=4 / 3, **fields):
@@ -152,16 +151,16 @@ def write_header(path, units="unknown", tr=4 / 3, **fields):
 @pytest.mark.parametrize(("units", "factor"), [("sec", 1), ("msec", 1e3), ("usec", 1e6)])
 def test_sampling_period_in_its_unit(tmp_path, units, factor):
     right = write_header(tmp_path / "run.nii.gz", units, 4 / 3 * factor)
-    np.testing.assert_array_equal(read_masked(right, some_voxels()), masked(random_volumes()))
+    np.testing.assert_array_equal(read_run(right), masked(random_volumes()))
     wrong = write_header(tmp_path / "run.nii.gz", units, 1.6 * factor)
     sign = {"sec": "s", "msec": "ms", "usec": "us"}[units]
     with pytest.raises(UserError, match=rf"TR 1.3333 s, found {1.6 * factor:.4f} {sign};"):
-        read_masked(wrong, some_voxels())
+        read_run(wrong)
 
 
 def test_sampling_period_that_is_no_time(tmp_path):
     with pytest.raises(UserError, match=r"expected TR 1.3333 s, found 1.3333 hz"):
-        read_masked(write_header(tmp_path / "run.nii.gz", "hz"), some_voxels())
+        read_run(write_header(tmp_path / "run.nii.gz", "hz"))
 
 
 @pytest.mark.survives(
@@ -186,7 +185,7 @@ def test_sampling_period_that_is_no_time(tmp_path):
 def test_absurd_headers(tmp_path, fields, message):
     path = write_header(tmp_path / "run.nii.gz", **fields)
     with pytest.raises(UserError, match=message):
-        read_masked(path, some_voxels())
+        read_run(path)
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE])
@@ -198,7 +197,7 @@ def test_what_cannot_be_reached_is_not_damaged(tmp_path, monkeypatch, code):
 
     monkeypatch.setattr(gzip, "open", fails)
     with pytest.raises(UserError, match=rf"run\.nii\.gz: {os.strerror(code)}") as error:
-        read_masked(path, some_voxels())
+        read_run(path)
     assert "again, or replace" not in str(error.value)
 
 
@@ -209,10 +208,10 @@ def test_what_cannot_be_reached_is_not_damaged(tmp_path, monkeypatch, code):
 )
 def test_refuses_a_missing_file_and_one_that_is_not_nifti(tmp_path):
     with pytest.raises(UserError, match="found no file"):
-        read_masked(tmp_path / "run.nii.gz", some_voxels())
+        read_run(tmp_path / "run.nii.gz")
     (tmp_path / "run.nii.gz").write_bytes(gzip.compress(b"no volumes" * 100))
     with pytest.raises(UserError, match="expected a NIfTI file of volumes, found"):
-        read_masked(tmp_path / "run.nii.gz", some_voxels())
+        read_run(tmp_path / "run.nii.gz")
 
 
 def test_voxels_come_in_c_order():

@@ -1,6 +1,7 @@
 """The optimization: its schedule, its batches, and that it goes on exactly where it stopped."""
 
 import json
+import re
 import signal
 import subprocess
 
@@ -12,18 +13,22 @@ from decoder_data import (
     NSD_PREP,
     REPOSITORY,
     TWO_PROCESSES,
+    checkpoints_of,
     kill_when,
+    model_bytes,
+    parameters_of,
+    record_of,
     start,
     train,
     train_arguments,
     training_settings,
     write_subject,
 )
-from safetensors.torch import load_file
 
-from boldvision import config
+from boldvision import cli
 from boldvision.decoders.base import SubjectData
 from boldvision.decoders.dynadiff.objective import DiffusionObjective
+from boldvision.decoders.dynadiff.settings import Training
 from boldvision.errors import UserError
 from boldvision.training.loop import INTERRUPTED, deepspeed_config
 from boldvision.training.schedule import ShuffledBatches, learning_rate, micro_batches
@@ -49,7 +54,7 @@ def data(folder):
 def trained(generator, data, out, **settings):
     """Parameters of a model trained here."""
     train(generator, data, out, **settings)
-    return load_file(out / "model.safetensors")
+    return parameters_of(out)
 
 
 def largest_difference(a, b):
@@ -61,14 +66,14 @@ def largest_difference(a, b):
 def undisturbed(generator, data, folder):
     """Bytes of the model and loss curve of a run that nobody stopped."""
     train(generator, data, folder / "undisturbed", steps=LONG, log_every=LOG_EVERY)
-    assert not (folder / "undisturbed.checkpoint").exists()
+    assert not checkpoints_of(folder / "undisturbed").exists()
     return result(folder / "undisturbed")
 
 
 def result(out):
-    losses = json.loads((out / "training.json").read_text())["losses"]
+    losses = record_of(out)["losses"]
     assert [line["step"] for line in losses] == list(range(LOG_EVERY, LONG + 1, LOG_EVERY))
-    return (out / "model.safetensors").read_bytes(), losses
+    return model_bytes(out), losses
 
 
 @pytest.fixture(scope="module")
@@ -133,11 +138,11 @@ def test_a_killed_run_resumes_to_the_same_bytes(generator, data, folder, undistu
     settings = {"steps": LONG, "log_every": LOG_EVERY}
     command = train_arguments(generator, data, out, **settings)
     process = start(command, stderr=subprocess.DEVNULL)
-    checkpoint = folder / "killed.checkpoint"
+    checkpoint = checkpoints_of(out)
     kill_when(lambda: list(checkpoint.glob("*/step-*.pt")), process)
-    assert not out.exists()
+    assert not (out / "train").exists()
     train(generator, data, out, **settings)
-    resumed_at = json.loads((out / "training.json").read_text())["resumed_at"]
+    resumed_at = record_of(out)["resumed_at"]
     assert 0 < resumed_at < LONG
     assert resumed_at % 2 == 0
     assert result(out) == undisturbed
@@ -162,14 +167,15 @@ def test_sigterm_saves_and_the_run_resumes_to_the_same_bytes(generator, data, fo
     said += process.stderr.read()
     assert process.wait() == INTERRUPTED, said.decode()
     assert b"Traceback" not in said
-    assert not out.exists()
+    assert not (out / "train").exists()
     train(generator, data, out, **settings)
-    assert 0 < json.loads((out / "training.json").read_text())["resumed_at"] < LONG
+    assert 0 < record_of(out)["resumed_at"] < LONG
     assert result(out) == undisturbed
 
 
 def test_data_are_told_apart_by_their_trials_and_the_sessions_that_are_used(tmp_path):
-    data = SubjectData("subj01", tmp_path / "trials.parquet", NSD_PREP, bold=tmp_path)
+    trials = tmp_path / "trials.parquet"
+    data = SubjectData("subj01", trials, NSD_PREP, tmp_path / "images.h5", tmp_path, {})
     data.trials.write_text("1")
     reports = [tmp_path / f"session0{session}.json" for session in (1, 2)]
     reports[0].write_text("600")
@@ -192,7 +198,7 @@ def test_data_are_told_apart_by_their_trials_and_the_sessions_that_are_used(tmp_
 def test_other_settings_do_not_go_on_from_a_checkpoint(generator, data, folder, short):
     """A stopped run with another learning rate left its checkpoint."""
     out = folder / "other"
-    work = folder / "other.checkpoint"
+    work = checkpoints_of(out)
 
     class Stop(Exception):
         pass
@@ -201,12 +207,12 @@ def test_other_settings_do_not_go_on_from_a_checkpoint(generator, data, folder, 
         raise Stop
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("boldvision.decoders.train.replace_folder", stop)
+        patch.setattr("boldvision.decoders.stage.replace_folder", stop)
         with pytest.raises(Stop):
             train(generator, data, out, dropout=0.0, steps=4, learning_rate=0.5)
     assert list(work.glob("*/step-*.pt"))
     found = trained(generator, data, out, dropout=0.0, steps=4)
-    assert json.loads((out / "training.json").read_text())["resumed_at"] == 0
+    assert record_of(out)["resumed_at"] == 0
     assert largest_difference(found, short) == 0
 
 
@@ -215,8 +221,8 @@ def test_two_processes_learn_what_one_does(generator, data, folder, short):
     process = start(command, TWO_PROCESSES, stderr=subprocess.PIPE)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said.decode()
-    assert json.loads((folder / "two" / "training.json").read_text())["processes"] == 2
-    assert largest_difference(load_file(folder / "two" / "model.safetensors"), short) < 1e-5
+    assert record_of(folder / "two")["processes"] == 2
+    assert largest_difference(parameters_of(folder / "two"), short) < 1e-5
 
 
 @pytest.mark.survives(
@@ -233,7 +239,7 @@ def test_processes_end_with_a_killed_launcher(generator, data, folder):
     )
 
     def begun():
-        if list(folder.glob("orphans.checkpoint/*/step-*.pt")):
+        if list(checkpoints_of(out).glob("*/step-*.pt")):
             workers.extend(psutil.Process(process.pid).children())
         return workers
 
@@ -291,7 +297,7 @@ def test_losses_are_means_over_the_steps_between_lines(generator, data, folder, 
     original = DiffusionObjective.__call__
     monkeypatch.setattr(DiffusionObjective, "__call__", objective)
     train(generator, data, folder / "log", steps=6, log_every=3, device_batch_size=2)
-    losses = json.loads((folder / "log" / "training.json").read_text())["losses"]
+    losses = record_of(folder / "log")["losses"]
     assert [line["step"] for line in losses] == [3, 6]
     assert [line["loss"] for line in losses] == pytest.approx(
         [np.mean(seen[:6]), np.mean(seen[6:])]
@@ -299,7 +305,7 @@ def test_losses_are_means_over_the_steps_between_lines(generator, data, folder, 
 
 
 def test_the_record_says_what_was_trained(folder, short):
-    record = json.loads((folder / "short" / "training.json").read_text())
+    record = record_of(folder / "short")
     assert record["voxels"] == {"subj01": 5, "subj02": 4}
     assert record["trials"] == {"subj01": 18, "subj02": 6}
     assert record["steps"] == 4
@@ -315,14 +321,26 @@ def test_sigterm_is_handled_only_while_training(short):
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_a_decoder_says_which_data_it_lacks(tmp_path):
-    with pytest.raises(UserError, match=r"subj01: the decoder needs --bold"):
-        SubjectData("subj01", tmp_path / "trials.parquet", NSD_PREP).need("bold")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda places: places["subj01"].pop("bold"), "--data: expected .*found KeyError 'bold'"),
+        (lambda places: places["subj01"]["targets"].clear(), "subj01: expected the target vae"),
+    ],
+)
+def test_a_decoder_says_which_data_it_lacks(generator, data, folder, capsys, change, message):
+    command = train_arguments(generator, data, folder / "lacking")
+    place = command.index("--data") + 1
+    places = json.loads(command[place])
+    change(places)
+    command[place] = json.dumps(places)
+    assert cli.main(command) == 1
+    assert re.search(message, capsys.readouterr().err)
 
 
 def test_deepspeed_is_told_the_batch_the_clipping_and_the_precision():
     file = REPOSITORY / "config" / "deepspeed_zero2.json"
-    settings = config.Training(
+    settings = Training(
         **training_settings(
             batch_size=320,
             device_batch_size=20,

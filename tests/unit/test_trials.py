@@ -11,9 +11,10 @@ import scipy.io
 from boldvision.config import Design, Subject
 from boldvision.datasets.miniature.experiment import experiment_design, run_designs
 from boldvision.datasets.nsd.design import read_experiment_design
+from boldvision.datasets.nsd.trials import check_against_designs, main, trial_table
 from boldvision.errors import UserError
 from boldvision.trials import splits
-from boldvision.trials.table import add_splits, check_against_designs, main, trial_table
+from boldvision.trials.splits import add_splits
 from tests.unit.signal_files import SHARED
 
 DESIGN = {
@@ -139,6 +140,40 @@ def test_leakage_free_split_excludes_other_repetitions_of_test_images(trials):
     assert images["excluded"] <= images["test"]
 
 
+def size_matched(trials, seed=0):
+    leakage_free = trials["split_time_resolved_leakage_free"].to_numpy()
+    return splits.time_resolved_size_matched(trials, leakage_free, seed, "subj02")
+
+
+def test_size_matched_split_has_as_few_trials_and_all_leaks(trials):
+    published = trials["split_time_resolved"]
+    leakage_free = trials["split_time_resolved_leakage_free"]
+    matched = trials["split_time_resolved_size_matched"]
+    assert ((matched == "test") == (published == "test")).all()
+    sizes = [
+        trials[split == "train"].groupby("session").size().tolist()
+        for split in (matched, leakage_free)
+    ]
+    assert sizes[0] == sizes[1]
+    assert (matched[leakage_free == "excluded"] == "train").all()
+
+
+def test_size_matched_split_depends_on_seed_and_subject(trials):
+    drawn = size_matched(trials)
+    np.testing.assert_array_equal(drawn, trials["split_time_resolved_size_matched"])
+    other = size_matched(trials, seed=1)
+    assert (other != drawn).any()
+    assert (other == "excluded").sum() == (drawn == "excluded").sum()
+
+
+def test_size_matched_split_drops_leaks_where_a_session_has_nothing_else():
+    trials = pd.DataFrame({"session": [1, 1, 1, 1, 1, 2, 2]})
+    leakage_free = np.array(["test", "excluded", "excluded", "excluded", "train", "train", "test"])
+    matched = splits.time_resolved_size_matched(trials, leakage_free, 0, "subj02").tolist()
+    assert matched[4:] == ["excluded", "train", "test"]
+    assert sorted(matched[:4]) == ["excluded", "excluded", "test", "train"]
+
+
 @pytest.mark.parametrize("test_runs", [0, 48, 100])
 def test_refuses_a_number_of_test_runs_that_leaves_no_training(trials, test_runs):
     with pytest.raises(UserError, match="time_resolved_test_runs"):
@@ -146,7 +181,7 @@ def test_refuses_a_number_of_test_runs_that_leaves_no_training(trials, test_runs
 
 
 def test_stage_writes_the_table(experiment_files, trials, tmp_path):
-    settings = {"subject": SUBJECT, "design": DESIGN, "time_resolved_test_runs": 5, "seed": 0}
+    settings = {"subject": SUBJECT, "design": DESIGN, "time_resolved_test_runs": 5, "data_seed": 0}
     out = tmp_path / "subj02.parquet"
     main(
         [
@@ -219,3 +254,9 @@ def test_real_design_of_subj01(tmp_path):
     assert runs["session"].nunique() == 40
     assert 2790 <= len(test) <= 2835
     assert len(table) - len(test) == pytest.approx(27_000, abs=250)
+
+    train, excluded = (
+        table["split_time_resolved_size_matched"].eq(part).sum() for part in ("train", "excluded")
+    )
+    assert train == (table["split_time_resolved_leakage_free"] == "train").sum()
+    assert 0.173 < excluded / (train + excluded) < 0.178

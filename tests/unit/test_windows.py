@@ -4,19 +4,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from boldvision.config import TR_S, Betas, Fmriprep, NsdPrep, Window
+from boldvision.config import Betas, Fmriprep, NsdPrep, Window
 from boldvision.errors import UserError
 from boldvision.trials.table import read_trials, write_trials
 from boldvision.trials.windows import (
     Windows,
-    first_row,
     first_samples,
     load_windows,
+    nearest_sample,
     one_repetition,
+    with_place,
 )
 
 VOXELS = 7
 NSD_PREP = NsdPrep(kind="nsd_prep", detrend="cosine")
+FMRIPREP = Fmriprep(kind="fmriprep")
+TR_S = 4 / 3
 
 
 def window(start_row: int) -> Window:
@@ -48,6 +51,7 @@ def trials():
             "session": np.repeat([1, 2], n // 2),
             "task_run": np.tile(np.repeat(np.arange(1, 13), 5), n // 60),
             "onset_row": np.tile([9, 12, 90, 207, 210], n // 5),
+            "onset_s": TR_S * np.tile([9, 12, 90, 207, 210], n // 5),
             "image_id": random.permutation(np.repeat(np.arange(100, 100 + n // 3), 3)),
         }
     )
@@ -64,8 +68,8 @@ def address(trials: pd.DataFrame, start_row: int, n_tr: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("start_s", "row"), [(3.0, 2), (4.0, 3), (3.0 - 8 * 4 / 3, -6), (0.0, 0)])
-def test_first_row(start_s, row):
-    assert first_row(Window(start_s=start_s, n_tr=6)) == row
+def test_the_nearest_sample(start_s, row):
+    assert nearest_sample(start_s, TR_S) == row
 
 
 @pytest.mark.parametrize("start_row", [2, 3, 0, -5])
@@ -196,18 +200,49 @@ def test_refuses_a_missing_session_and_other_voxels(files, trials):
 
 
 def test_windows_at_another_sampling_period_start_at_the_nearest_sample(tmp_path, trials):
-    fmriprep = Fmriprep(kind="fmriprep")
-    first = first_samples(trials, Window(start_s=3.0, n_tr=5), fmriprep)[1]
-    start_s = trials["onset_row"].to_numpy() * TR_S + 3.0
+    first = first_samples(trials, Window(start_s=3.0, n_tr=5), FMRIPREP)[1]
+    start_s = trials["onset_s"].to_numpy() + 3.0
     times = 0.775 + 1.6 * np.arange(188)
     nearest = np.abs(times - start_s[:, None]).argmin(axis=1)
     np.testing.assert_array_equal(first, nearest)
 
 
+@pytest.mark.parametrize("shift", [-3, -1, 1, 2, 7])
+@pytest.mark.parametrize("preprocessing", [NSD_PREP, FMRIPREP], ids=["4/3 s", "1.6 s"])
+def test_a_shift_is_one_sample_of_the_series_at_hand(trials, preprocessing, shift):
+    main = Window(start_s=3.0, n_tr=5)
+    runs, first = first_samples(trials, main, preprocessing)
+    moved_runs, moved = first_samples(trials, main.shifted(shift), preprocessing)
+    np.testing.assert_array_equal(moved, first + shift)
+    np.testing.assert_array_equal(moved_runs, runs)
+
+
+@pytest.mark.parametrize("start_s", [3.0, 4.0, 4.6, 0.0, -2.0, 2 / 3, 9.99])
+def test_shifts_of_nsd_s_own_series_are_design_rows(start_s):
+    """Where windows of a shift have always been: at `start_s` plus so many times 4/3 s."""
+    rows = np.arange(225)
+    every = pd.DataFrame({"task_run": 1, "onset_row": rows, "onset_s": rows * TR_S})
+    for shift in range(-8, 9):
+        _, first = first_samples(every, Window(start_s=start_s, n_tr=6, shift=shift), NSD_PREP)
+        later_s = start_s + shift * TR_S
+        expected = np.floor(np.round((rows * TR_S + later_s) / TR_S, 6) + 0.5)
+        np.testing.assert_array_equal(first, expected)
+
+
+@pytest.mark.survives(
+    "results",
+    "A shift moves a window out of the runs of every trial",
+    "The stage stops and names the window and the length of a run",
+)
+def test_windows_that_no_trial_has(files, trials):
+    with pytest.raises(UserError, match=r"shifted by 220: .* run of 225 samples, found none of 60"):
+        Windows(files, trials, window(2).shifted(218).shifted(2), NSD_PREP)
+
+
 def test_betas_are_read_by_the_trials_place_in_its_session(tmp_path, trials):
     values = np.arange(750 * VOXELS, dtype=np.float32).reshape(750, 1, VOXELS)
     np.save(tmp_path / "session02.npy", values)
-    second = trials[trials["session"] == 2].assign(trial=750 + np.arange(30))
+    second = with_place(trials).query("session == 2")
     betas = Betas(kind="betas")
     windows = Windows({2: tmp_path / "session02.npy"}, second, Window(start_s=0, n_tr=1), betas)
     assert windows.dropped == 0
@@ -268,8 +303,10 @@ def test_sessions_with_fewer_runs(files, trials):
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        ({"onset_row": 225}, "expected onset_row from 0 to 224, found 225"),
-        ({"task_run": 0}, "expected task_run from 1 to 12, found 0"),
+        ({"onset_s": -4.0}, "expected onset_s from 0, found -4.0"),
+        ({"onset_s": float("inf")}, "expected onset_s from 0, found inf"),
+        ({"onset_s": 4}, "column onset_s of int64"),
+        ({"task_run": 0}, "expected task_run from 1, found 0"),
         ({"image_id": 1.5}, "column image_id of float64"),
         ({"session": None}, "column session of"),
         ({"split_standard": "tset"}, "expected train, test or excluded in split_standard, found"),

@@ -56,7 +56,7 @@ NSD_MODELS = {
     "figure_9": 6 + 1 + 6,  # from scratch, the model pretrained on three subjects, and from it
     "figure_4_leakage_free": 1 + 15,
     "figure_5_leakage_free": 1 + 15,
-    "leakage": 2 * 16,
+    "leakage": 2 * 16 + 1,  # of its control, the General model
     "temporal_generalization": 1 + 15,
     "temporal_generalization_leakage_free": 1 + 15,
     "gallery": 16 + 1 + 4,
@@ -70,7 +70,7 @@ NSD_PAPER = {
     "table_5": 4,
     "table_8": 1,
     "figures_4_and_5": 16,
-    "leakage": 16,
+    "leakage": 16 + 1,
     "figure_6": 5,  # 6 TRs are table 1's
     "figure_9": 5 + 1 + 6,  # 40 sessions from scratch are table 1's
 }
@@ -107,7 +107,7 @@ def test_paper_on_nsd(jobs, snakemake):
     found = jobs("nsd", "paper")
     assert time.monotonic() - started < 20
     assert 50 < snakemake.peak_mb() < 1500
-    assert found["dynadiff_train"] == sum(NSD_PAPER.values()) == 86
+    assert found["dynadiff_train"] == sum(NSD_PAPER.values()) == 87
     assert found["mean_image_train"] == found["encode_latents"] == 4
     assert found["download_session"] == found["prepare_session"] == 4 * 40
     assert found["prepare_betas_session"] == found["prepare_fmriprep_session"] == 4 * 40
@@ -119,7 +119,7 @@ def test_paper_on_nsd(jobs, snakemake):
 
 def test_paper_on_the_miniature(jobs):
     found = jobs("miniature", "paper")
-    assert found["dynadiff_train"] == 4 + 8 + 16 + 4 + 4 + 1 + 2 * 5 + 5 + 3 + 1 + 4
+    assert found["dynadiff_train"] == 4 + 8 + 16 + 4 + 4 + 1 + 2 * 5 + 1 + 5 + 3 + 1 + 4
     assert "run_fmriprep" not in found
     assert found["download_session"] == found["prepare_session"] == 4 * 4
     assert found["check_known_answer"] == 1

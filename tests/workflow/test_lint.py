@@ -1,5 +1,6 @@
 """The rules keep the rules: Snakemake's, snakefmt's and the project's own."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -16,6 +17,9 @@ RULES = {
     for match in re.finditer(r"^rule (\w+):\n((?:(?:    .*)?\n)*)", file.read_text(), re.MULTILINE)
 }
 RUNNING = {name: rule for name, rule in RULES.items() if re.search("    (shell|script):", rule[1])}
+SUBMITTED = {name: rule for name, rule in RUNNING.items() if "    localrule: True" not in rule[1]}
+LIBRARY = sorted((ROOT / "boldvision").rglob("*.py"))
+SCRIPTS = sorted((ROOT / "workflow" / "scripts").glob("*.py"))
 TEXT = {".py", ".smk", ".md", ".rst", ".yaml", ".yml", ".toml", ".json", ".tsv", ".in", ".cff", ""}
 
 
@@ -50,6 +54,22 @@ def test_rule_has_a_log_and_an_environment(name):
     assert yaml.safe_load(environment.read_text())["dependencies"]
 
 
+@pytest.mark.parametrize("name", SUBMITTED)
+def test_rule_says_what_its_jobs_need_and_measures_it(name):
+    body = SUBMITTED[name][1]
+    assert re.search(r'^    benchmark:\n        f?"benchmarks/', body, re.MULTILINE)
+    (resources,) = re.findall(r"^    resources:\n((?: {8}.*\n)+)", body, re.MULTILINE)
+    stated = re.findall(r"^ {8}(mem_mb|runtime)=", resources, re.MULTILINE)
+    assert sorted(stated) == ["mem_mb", "runtime"]
+
+
+def test_profiles_name_no_rule():
+    for profile in ROOT.glob("profiles/**/*.yaml"):
+        text = profile.read_text()
+        assert not re.search("^(set|default)-(threads|resources):", text, re.MULTILINE), profile
+        assert not [name for name in RUNNING if name in text], profile
+
+
 @pytest.mark.parametrize("name", RUNNING)
 def test_output_of_a_shell_command_goes_to_the_log(name):
     body = RUNNING[name][1]
@@ -70,6 +90,24 @@ def test_snakefiles_are_short():
     for file in SNAKEFILES:
         assert len(file.read_text().splitlines()) <= 150
     assert len((ROOT / "workflow/rules/common.smk").read_text().splitlines()) <= 120
+
+
+def test_modules_and_scripts_are_short():
+    for file in LIBRARY:
+        assert len(file.read_text().splitlines()) <= 450, file
+    for file in SCRIPTS:
+        assert len(file.read_text().splitlines()) <= 60, file
+
+
+def test_functions_are_short():
+    long = [
+        f"{file.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for file in [*LIBRARY, *SCRIPTS]
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno - node.lineno >= 50
+    ]
+    assert not long
 
 
 def test_no_file_names_a_folder_of_one_machine():

@@ -10,13 +10,18 @@ rule download_betas_session:
         ),
         ledger=f"{RESOURCES}/ledger/{{subject}}/{{preprocessing}}/session{{session}}.tsv",
     log:
-        f"logs/{CONFIG.dataset}/download_betas_session/{{preprocessing}}/{{subject}}/session{{session}}.log",
+        f"{PATHS.logs}/download_betas_session/{{preprocessing}}/{{subject}}/session{{session}}.log",
+    benchmark:
+        f"{PATHS.benchmarks}/download_betas_session/{{preprocessing}}/{{subject}}/session{{session}}.tsv"
     wildcard_constraints:
         preprocessing=JOBS.preprocessings_of("betas"),
     retries: RETRIES
     conda:
         "../../envs/signal.yaml"
     resources:
+        # 0.5 GB, streamed to disk.
+        mem_mb=1000,
+        runtime=120,
         downloads=1,
         # Not a parameter: another copy of the bucket is no reason to fetch anew.
         source=JOBS.source,
@@ -45,29 +50,26 @@ rule prepare_betas_session:
         betas=rules.download_betas_session.output.betas,
         voxels=rules.select_voxels.output,
     output:
-        series=f"{RESULTS}/bold/{{preprocessing}}/{{subject}}/session{{session}}.npy",
-        quality=f"{RESULTS}/bold/{{preprocessing}}/{{subject}}/session{{session}}.json",
+        series=PATHS.series,
+        quality=PATHS.quality,
     log:
-        f"logs/{CONFIG.dataset}/prepare_betas_session/{{preprocessing}}/{{subject}}/session{{session}}.log",
+        f"{PATHS.logs}/prepare_betas_session/{{preprocessing}}/{{subject}}/session{{session}}.log",
     benchmark:
-        f"benchmarks/{CONFIG.dataset}/prepare_betas_session/{{preprocessing}}/{{subject}}/session{{session}}.tsv"
+        f"{PATHS.benchmarks}/prepare_betas_session/{{preprocessing}}/{{subject}}/session{{session}}.tsv"
     wildcard_constraints:
         preprocessing=JOBS.preprocessings_of("betas"),
     conda:
         "../../envs/signal.yaml"
     resources:
+        # [750 trials, 15,724 voxels] float32 and one volume; a minute to decompress.
         mem_mb=1000,
+        runtime=30,
     params:
         session=lambda wildcards: int(wildcards.session),
         settings=lambda wildcards: as_json(
             preprocessing=CONFIG.preprocessing[wildcards.preprocessing]
         ),
-        code=fingerprint(
-            "boldvision.signal.betas",
-            "boldvision.signal.session",
-            "boldvision.signal.volumes",
-            "boldvision.nifti",
-        ),
+        code=CODE.stage("betas"),
     shell:
         "python -m boldvision betas --betas {input.betas:q} --voxels {input.voxels:q}"
         " --subject {wildcards.subject:q} --session {params.session:q}"

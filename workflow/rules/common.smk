@@ -1,18 +1,18 @@
 from boldvision.config.load import load_config
 from boldvision.errors import UserError
-from boldvision.fingerprint import fingerprint
+from boldvision.fingerprint import Code
 from boldvision.launcher import announce_launcher
 from boldvision.jobs import Jobs, as_json, one_of
-from boldvision.datasets.nsd.raw import check_places
+from boldvision.paths import MODEL, Paths
 from boldvision.shipped import ROOT
-from boldvision.workflow import Plan
+from boldvision.plan import Plan
 from snakemake.exceptions import WorkflowError
 
 try:
     CONFIG = load_config(config)
     PLAN = Plan(CONFIG)
     if workflow.is_main_process:  # not again in every job: it walks through all outputs
-        check_places(CONFIG)
+        PLAN.dataset.check_places(CONFIG)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -23,10 +23,14 @@ announce_launcher()
 shell.prefix(
     "set -euo pipefail; export PYTHONPATH={ROOT:q}${{PYTHONPATH:+:$PYTHONPATH}}; "
 )
+# Rules that compute name their code, `code=CODE.stage(...)` or `CODE.script(...)`: an edit of it runs
+# them again. Rules that download do not: what they fetch is vouched for by digests, and to fetch 190 GB
+# again is no answer to an edit.
+CODE = Code()
+fingerprint = CODE.fingerprint
 JOBS = Jobs(CONFIG)
-RESOURCES = CONFIG.resources
-RESULTS = CONFIG.results
-MODEL = "{run}/{subjects}/{window}/seed-{seed}"
+PATHS = Paths(CONFIG.dataset)
+RESOURCES, RESULTS = PATHS.resources, PATHS.results
 
 # In the miniature, every download is wrapped in a server of the simulated bucket on loopback.
 BUCKET_FOLDER = CONFIG.s3.serve or []
@@ -37,9 +41,7 @@ DATA = {
     "dataset": CONFIG.dataset,
     "simulated": CONFIG.miniature is not None,
 }
-REPORT_CODE = fingerprint(
-    "boldvision.report", "boldvision.metrics.intervals", "boldvision.trials.windows"
-)
+TIMING = {"stimulus_s": JOBS.dataset.stimulus_s, "trial_s": JOBS.dataset.trial_s}
 WINDOWS = {name: window.model_dump() for name, window in CONFIG.windows.items()}
 
 
@@ -47,7 +49,7 @@ wildcard_constraints:
     scope=one_of(CONFIG.scopes),
     subject=one_of(CONFIG.subjects),
     session=r"\d\d",
-    subjects=r"subj\d\d(\+subj\d\d)*",
+    subjects=rf"({one_of(CONFIG.subjects)})(\+({one_of(CONFIG.subjects)}))*",
     window=r"[a-z][a-z0-9_]*([+-]\d+)?",
     seed=r"\d+",
     run=JOBS.runs_of(),

@@ -6,11 +6,15 @@ rule download_experiment:
         expdesign=f"{RESOURCES}/nsddata/experiments/nsd/nsd_expdesign.mat",
         ledger=f"{RESOURCES}/ledger/experiment.tsv",
     log:
-        f"logs/{CONFIG.dataset}/download_experiment.log",
+        f"{PATHS.logs}/download_experiment.log",
+    benchmark:
+        f"{PATHS.benchmarks}/download_experiment.tsv"
     retries: RETRIES
     conda:
         "../../envs/signal.yaml"
     resources:
+        mem_mb=1000,
+        runtime=60,
         downloads=1,
         # Not a parameter: another copy of the bucket is no reason to fetch anew.
         source=JOBS.source,
@@ -35,11 +39,15 @@ rule download_subject:
         ),
         ledger=f"{RESOURCES}/ledger/{{subject}}/subject.tsv",
     log:
-        f"logs/{CONFIG.dataset}/download_subject/{{subject}}.log",
+        f"{PATHS.logs}/download_subject/{{subject}}.log",
+    benchmark:
+        f"{PATHS.benchmarks}/download_subject/{{subject}}.tsv"
     retries: RETRIES
     conda:
         "../../envs/signal.yaml"
     resources:
+        mem_mb=1000,
+        runtime=60,
         downloads=1,
         # Not a parameter: another copy of the bucket is no reason to fetch anew.
         source=JOBS.source,
@@ -69,11 +77,16 @@ rule download_session:
         ),
         ledger=f"{RESOURCES}/ledger/{{subject}}/session{{session}}.tsv",
     log:
-        f"logs/{CONFIG.dataset}/download_session/{{subject}}/session{{session}}.log",
+        f"{PATHS.logs}/download_session/{{subject}}/session{{session}}.log",
+    benchmark:
+        f"{PATHS.benchmarks}/download_session/{{subject}}/session{{session}}.tsv"
     retries: RETRIES
     conda:
         "../../envs/signal.yaml"
     resources:
+        # 1.2 GB, streamed to disk.
+        mem_mb=1000,
+        runtime=120,
         downloads=1,
         # Not a parameter: another copy of the bucket is no reason to fetch anew.
         source=JOBS.source,
@@ -97,14 +110,19 @@ rule download_images:
         BUCKET_FOLDER,
         expdesign=rules.download_experiment.output.expdesign,
     output:
-        images=f"{RESOURCES}/images/{{subject}}.h5",
+        images=PATHS.images,
         ledger=f"{RESOURCES}/ledger/{{subject}}/images.tsv",
     log:
-        f"logs/{CONFIG.dataset}/download_images/{{subject}}.log",
+        f"{PATHS.logs}/download_images/{{subject}}.log",
+    benchmark:
+        f"{PATHS.benchmarks}/download_images/{{subject}}.tsv"
     retries: RETRIES
     conda:
         "../../envs/signal.yaml"
     resources:
+        # 10,000 ranges of 0.5 MB, 5.4 GB in all; a slab of them in memory.
+        mem_mb=2000,
+        runtime=480,
         downloads=1,
         # Not a parameter: another copy of the bucket is no reason to fetch anew.
         source=JOBS.source,

@@ -3,11 +3,15 @@ rule fetch_weights:
     output:
         f"{CONFIG.metrics.weights_folder}/{CONFIG.dataset}.tsv",
     log:
-        f"logs/{CONFIG.dataset}/fetch_weights.log",
+        f"{PATHS.logs}/fetch_weights.log",
+    benchmark:
+        f"{PATHS.benchmarks}/fetch_weights.tsv"
     conda:
         "../../envs/evaluate.yaml"
     resources:
         downloads=1,
+        mem_mb=1000,
+        runtime=240,
     params:
         settings=as_json(**JOBS.fetched_metrics()),
     shell:
@@ -17,31 +21,31 @@ rule fetch_weights:
 rule evaluate:
     """Score the pictures of a test set, per image and pooled."""
     input:
-        pictures=f"{RESULTS}/reconstructions/{MODEL}/{{subject}}/{{test_set}}",
-        images=f"{RESOURCES}/images/{{subject}}.h5",
+        pictures=PATHS.pictures,
+        images=PATHS.images,
         weights=rules.fetch_weights.output,
     output:
-        scores=f"{RESULTS}/metrics/{MODEL}/{{subject}}/{{test_set}}.{{metrics}}.parquet",
-        summary=f"{RESULTS}/metrics/{MODEL}/{{subject}}/{{test_set}}.{{metrics}}.json",
+        scores=PATHS.scores,
+        summary=PATHS.summary,
     log:
-        f"logs/{CONFIG.dataset}/evaluate/{MODEL}/{{subject}}/{{test_set}}.{{metrics}}.log",
+        f"{PATHS.logs}/evaluate/{MODEL}/{{subject}}/{{test_set}}.{{metrics}}.log",
     benchmark:
-        f"benchmarks/{CONFIG.dataset}/evaluate/{MODEL}/{{subject}}/{{test_set}}.{{metrics}}.tsv"
+        f"{PATHS.benchmarks}/evaluate/{MODEL}/{{subject}}/{{test_set}}.{{metrics}}.tsv"
     conda:
         "../../envs/evaluate.yaml"
+    threads: 8 if CONFIG.gpus_per_job else 1
     resources:
         gpu=min(1, CONFIG.gpus_per_job),
+        mem_mb=16000,
+        runtime=240,
     params:
-        cache=f"{RESULTS}/stimulus_features",
-        settings=lambda wildcards: as_json(
-            **CONFIG.metrics.model_dump(mode="json", exclude={"sets"}),
-            sets={},
-            set=CONFIG.metrics.sets[wildcards.metrics],
-        ),
-        code=fingerprint("boldvision.metrics"),
+        cache=PATHS.stimulus_features,
+        kept=PATHS.kept_scores,
+        settings=JOBS.metrics_settings,
+        code=CODE.stage("evaluate"),
     shell:
         "HF_HUB_OFFLINE=1 python -m boldvision gpu --gpus {resources.gpu:q} --"
         " python -m boldvision evaluate --reconstructions {input.pictures:q}"
         " --images {input.images:q} --settings {params.settings:q} --cache {params.cache:q}"
-        " --seed {wildcards.seed:q} --threads {threads:q}"
+        " --kept {params.kept:q} --seed {wildcards.seed:q} --threads {threads:q}"
         " --out {output.scores:q} --summary {output.summary:q} &> {log:q}"

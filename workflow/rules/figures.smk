@@ -13,15 +13,20 @@ rule make_figure_3:
             labels={"item": "Figure 3", "scope": "{scope}"},
         ),
     log:
-        f"logs/{CONFIG.dataset}/{{scope}}/figure_3.log",
+        f"{PATHS.logs}/{{scope}}/figure_3.log",
+    benchmark:
+        f"{PATHS.benchmarks}/{{scope}}/figure_3.tsv"
     conda:
         "../../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
     params:
         **DATA,
         **CONFIG.figures.figure_3.model_dump(),
         rows=PLAN.rows("figure_3"),
         blur_faces=CONFIG.blur_faces,
-        code=REPORT_CODE,
+        code=CODE.script("figure_3"),
     script:
         "../scripts/figure_3.py"
 
@@ -39,15 +44,20 @@ rule make_figure_6:
             labels={"item": "Figure 6", "scope": "{scope}"},
         ),
     log:
-        f"logs/{CONFIG.dataset}/{{scope}}/figure_6.log",
+        f"{PATHS.logs}/{{scope}}/figure_6.log",
+    benchmark:
+        f"{PATHS.benchmarks}/{{scope}}/figure_6.tsv"
     conda:
         "../../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
     params:
         **DATA,
         **CONFIG.figures.figure_6.model_dump(),
         rows=PLAN.rows("figure_6"),
         windows=WINDOWS,
-        code=REPORT_CODE,
+        code=CODE.script("figure_6"),
     script:
         "../scripts/figure_6.py"
 
@@ -67,17 +77,22 @@ rule make_figure_7_8:
             labels={"item": "Figure {number}", "scope": "{scope}"},
         ),
     log:
-        f"logs/{CONFIG.dataset}/{{scope}}/figure_{{number}}.log",
+        f"{PATHS.logs}/{{scope}}/figure_{{number}}.log",
+    benchmark:
+        f"{PATHS.benchmarks}/{{scope}}/figure_{{number}}.tsv"
     wildcard_constraints:
         number="7|8",
     conda:
         "../../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
     params:
         **DATA,
         **CONFIG.figures.figure_7_8.model_dump(),
         rows=PLAN.rows("figure_{number}"),
         blur_faces=CONFIG.blur_faces,
-        code=REPORT_CODE,
+        code=CODE.script("figure_7_8"),
     script:
         "../scripts/figure_7_8.py"
 
@@ -95,9 +110,14 @@ rule make_figure_9:
             labels={"item": "Figure 9", "scope": "{scope}"},
         ),
     log:
-        f"logs/{CONFIG.dataset}/{{scope}}/figure_9.log",
+        f"{PATHS.logs}/{{scope}}/figure_9.log",
+    benchmark:
+        f"{PATHS.benchmarks}/{{scope}}/figure_9.tsv"
     conda:
         "../../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
     params:
         **DATA,
         **CONFIG.figures.figure_9.model_dump(),
@@ -105,6 +125,6 @@ rule make_figure_9:
         all_sessions=lambda wildcards: CONFIG.subjects[
             PLAN.first_subject(wildcards)
         ].sessions,
-        code=REPORT_CODE,
+        code=CODE.script("figure_9"),
     script:
         "../scripts/figure_9.py"

@@ -9,9 +9,7 @@ rule make_figure_4:
         PLAN.scores("figure_4{variant}"),
         pictures=PLAN.pictures("figure_4{variant}"),
         stimuli=PLAN.stimuli("figure_4{variant}"),
-        trials=expand(
-            f"{RESULTS}/trials/{{subject}}.parquet", subject=PLAN.first_subject
-        ),
+        trials=expand(PATHS.trials, subject=PLAN.first_subject),
     output:
         pdf=f"{RESULTS}/{{scope}}/figures/figure_4{{variant}}.pdf",
         png=report(
@@ -21,17 +19,23 @@ rule make_figure_4:
             labels={"item": "Figure 4{variant}", "scope": "{scope}"},
         ),
     log:
-        f"logs/{CONFIG.dataset}/{{scope}}/figure_4{{variant}}.log",
+        f"{PATHS.logs}/{{scope}}/figure_4{{variant}}.log",
+    benchmark:
+        f"{PATHS.benchmarks}/{{scope}}/figure_4{{variant}}.tsv"
     conda:
         "../../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
     params:
         **DATA,
         **CONFIG.figures.figure_4.model_dump(),
         rows=PLAN.rows("figure_4{variant}"),
         split=PLAN.split("figure_4{variant}"),
         windows=WINDOWS,
+        timing=TIMING,
         blur_faces=CONFIG.blur_faces,
-        code=REPORT_CODE,
+        code=CODE.script("figure_4"),
     script:
         "../scripts/figure_4.py"
 
@@ -49,27 +53,31 @@ rule make_figure_5:
             labels={"item": "Figure 5{variant}", "scope": "{scope}"},
         ),
     log:
-        f"logs/{CONFIG.dataset}/{{scope}}/figure_5{{variant}}.log",
+        f"{PATHS.logs}/{{scope}}/figure_5{{variant}}.log",
+    benchmark:
+        f"{PATHS.benchmarks}/{{scope}}/figure_5{{variant}}.tsv"
     conda:
         "../../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
     params:
         **DATA,
         **CONFIG.figures.figure_5.model_dump(),
         rows=PLAN.rows("figure_5{variant}"),
         split=PLAN.split("figure_5{variant}"),
         windows=WINDOWS,
-        code=REPORT_CODE,
+        timing=TIMING,
+        code=CODE.script("figure_5"),
     script:
         "../scripts/figure_5.py"
 
 
 rule make_leakage:
-    """Scores of both time-resolved splits over the shift of the window, and their difference."""
+    """Scores of the time-resolved splits over the shift of the window, and their differences."""
     input:
         PLAN.scores("leakage"),
-        trials=expand(
-            f"{RESULTS}/trials/{{subject}}.parquet", subject=PLAN.first_subject
-        ),
+        trials=expand(PATHS.trials, subject=PLAN.first_subject),
     output:
         pdf=f"{RESULTS}/{{scope}}/figures/leakage.pdf",
         png=report(
@@ -79,17 +87,24 @@ rule make_leakage:
             labels={"item": "Leakage", "scope": "{scope}"},
         ),
     log:
-        f"logs/{CONFIG.dataset}/{{scope}}/leakage.log",
+        f"{PATHS.logs}/{{scope}}/leakage.log",
+    benchmark:
+        f"{PATHS.benchmarks}/{{scope}}/leakage.tsv"
     conda:
         "../../envs/report.yaml"
+    resources:
+        # A bootstrap for every window of every split.
+        mem_mb=2000,
+        runtime=60,
     params:
         **DATA,
         **CONFIG.figures.leakage.model_dump(),
         rows=PLAN.rows("leakage"),
         windows=WINDOWS,
+        timing=TIMING,
         samples=CONFIG.metrics.bootstrap,
         seed=CONFIG.seed,
-        code=REPORT_CODE,
+        code=CODE.script("leakage"),
     script:
         "../scripts/leakage.py"
 
@@ -107,15 +122,20 @@ rule make_temporal_generalization:
             labels={"item": "Temporal generalization{variant}", "scope": "{scope}"},
         ),
     log:
-        f"logs/{CONFIG.dataset}/{{scope}}/temporal_generalization{{variant}}.log",
+        f"{PATHS.logs}/{{scope}}/temporal_generalization{{variant}}.log",
+    benchmark:
+        f"{PATHS.benchmarks}/{{scope}}/temporal_generalization{{variant}}.tsv"
     conda:
         "../../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
     params:
         **DATA,
         **CONFIG.figures.temporal_generalization.model_dump(),
         rows=PLAN.rows("temporal_generalization{variant}"),
         split=PLAN.split("temporal_generalization{variant}"),
         windows=WINDOWS,
-        code=REPORT_CODE,
+        code=CODE.script("temporal_generalization"),
     script:
         "../scripts/temporal_generalization.py"

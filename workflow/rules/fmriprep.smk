@@ -6,11 +6,16 @@ rule download_rawdata:
         dataset=temp(directory(f"{RESOURCES}/rawdata/{{subject}}")),
         ledger=f"{RESOURCES}/ledger/{{subject}}/rawdata.tsv",
     log:
-        f"logs/{CONFIG.dataset}/download_rawdata/{{subject}}.log",
+        f"{PATHS.logs}/download_rawdata/{{subject}}.log",
+    benchmark:
+        f"{PATHS.benchmarks}/download_rawdata/{{subject}}.tsv"
     retries: RETRIES
     conda:
         "../../envs/signal.yaml"
     resources:
+        # 150 GB, streamed to disk; a retry goes on where the last one was.
+        mem_mb=1000,
+        runtime=1440,
         downloads=1,
         # Not a parameter: another copy of the bucket is no reason to fetch anew.
         source=JOBS.source,
@@ -30,11 +35,11 @@ rule run_fmriprep:
     input:
         rules.download_rawdata.output.dataset,
     output:
-        directory(f"{RESULTS}/fmriprep/{{preprocessing}}/{{subject}}"),
+        directory(PATHS.derivatives),
     log:
-        f"logs/{CONFIG.dataset}/run_fmriprep/{{preprocessing}}/{{subject}}.log",
+        f"{PATHS.logs}/run_fmriprep/{{preprocessing}}/{{subject}}.log",
     benchmark:
-        f"benchmarks/{CONFIG.dataset}/run_fmriprep/{{preprocessing}}/{{subject}}.tsv"
+        f"{PATHS.benchmarks}/run_fmriprep/{{preprocessing}}/{{subject}}.tsv"
     wildcard_constraints:
         preprocessing=JOBS.preprocessings_of("fmriprep"),
     retries: 12  # days of work on clusters with limits: each try goes on with the last
@@ -43,6 +48,7 @@ rule run_fmriprep:
     threads: lambda wildcards: JOBS.fmriprep(wildcards).job.threads
     resources:
         mem_mb=lambda wildcards: 1000 * JOBS.fmriprep(wildcards).job.mem_gb,
+        runtime=1440,
         # Not a parameter: another scratch disk is no reason to run fMRIPrep again.
         job=JOBS.fmriprep_job,
     params:
@@ -52,9 +58,11 @@ rule run_fmriprep:
                 include={"kind", "version", "space"}
             )
         ),
+        # Not of the whole stage: how fMRIPrep is begun and ended is no reason for days of work.
+        code=lambda wildcards: CODE.fingerprint("boldvision.signal.fmriprep_command"),
     shell:
         "python -m boldvision fmriprep --bids {input:q} --participant {params.participant:q}"
-        " --settings {params.settings:q} --job {resources.job:q} --threads {threads:q}"
+        " --task nsdcore --settings {params.settings:q} --job {resources.job:q} --threads {threads:q}"
         " --mem-mb {resources.mem_mb:q} --out {output:q} &> {log:q}"
 
 
@@ -63,32 +71,27 @@ rule prepare_fmriprep_session:
     input:
         JOBS.derivatives,
     output:
-        series=f"{RESULTS}/bold/{{preprocessing}}/{{subject}}/session{{session}}.npy",
-        quality=f"{RESULTS}/bold/{{preprocessing}}/{{subject}}/session{{session}}.json",
+        series=PATHS.series,
+        quality=PATHS.quality,
     log:
-        f"logs/{CONFIG.dataset}/prepare_fmriprep_session/{{preprocessing}}/{{subject}}/session{{session}}.log",
+        f"{PATHS.logs}/prepare_fmriprep_session/{{preprocessing}}/{{subject}}/session{{session}}.log",
     benchmark:
-        f"benchmarks/{CONFIG.dataset}/prepare_fmriprep_session/{{preprocessing}}/{{subject}}/session{{session}}.tsv"
+        f"{PATHS.benchmarks}/prepare_fmriprep_session/{{preprocessing}}/{{subject}}/session{{session}}.tsv"
     wildcard_constraints:
         preprocessing=JOBS.preprocessings_of("fmriprep"),
     conda:
         "../../envs/signal.yaml"
     resources:
+        # One volume in memory and the clean run, 188 x 20,484; 4 s a run.
         mem_mb=1000,
+        runtime=30,
     params:
         session=lambda wildcards: int(wildcards.session),
         settings=lambda wildcards: as_json(
             subject=CONFIG.subjects[wildcards.subject],
             preprocessing=JOBS.fmriprep(wildcards),
         ),
-        code=fingerprint(
-            "boldvision.signal.prepare_fmriprep",
-            "boldvision.signal.session",
-            "boldvision.signal.surface",
-            "boldvision.signal.gifti",
-            "boldvision.nifti",
-            "boldvision.signal.clean",
-        ),
+        code=CODE.stage("prepare_fmriprep"),
     shell:
         "python -m boldvision prepare_fmriprep --derivatives {input:q}"
         " --session {params.session:q} --settings {params.settings:q}"

@@ -6,17 +6,24 @@ rule make_gallery:
         stimuli=PLAN.stimuli("gallery"),
         trials=PLAN.trials("gallery"),
     output:
-        directory(f"{RESULTS}/{{scope}}/gallery"),
+        directory(PATHS.gallery),
     log:
-        f"logs/{CONFIG.dataset}/{{scope}}/gallery.log",
+        f"{PATHS.logs}/{{scope}}/gallery.log",
+    benchmark:
+        f"{PATHS.benchmarks}/{{scope}}/gallery.tsv"
     conda:
         "../../envs/report.yaml"
+    resources:
+        # 64 pictures of a window in memory; faces are sought in every picture.
+        mem_mb=4000,
+        runtime=480,
     params:
         **DATA,
         rows=PLAN.rows("gallery"),
         windows=WINDOWS,
+        timing=TIMING,
         gallery=CONFIG.gallery.model_dump(),
         blur_faces=CONFIG.blur_faces,
-        code=REPORT_CODE,
+        code=CODE.script("gallery"),
     script:
         "../scripts/gallery.py"

@@ -1,7 +1,7 @@
 rule plan_paper:
     """Print models, GPU hours and disk of each table and figure; without output, it always runs."""
     log:
-        f"logs/{CONFIG.dataset}/plan_paper.log",
+        f"{PATHS.logs}/plan_paper.log",
     localrule: True
     conda:
         "../../envs/train.yaml"

@@ -3,16 +3,19 @@ rule select_voxels:
     input:
         roi=rules.download_subject.output.roi,
     output:
-        f"{RESULTS}/voxels/{{subject}}.npz",
+        PATHS.voxels,
     log:
-        f"logs/{CONFIG.dataset}/select_voxels/{{subject}}.log",
+        f"{PATHS.logs}/select_voxels/{{subject}}.log",
+    benchmark:
+        f"{PATHS.benchmarks}/select_voxels/{{subject}}.tsv"
     conda:
         "../../envs/signal.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=30,
     params:
         settings=lambda wildcards: as_json(subject=CONFIG.subjects[wildcards.subject]),
-        code=fingerprint(
-            "boldvision.signal.voxels", "boldvision.datasets.nsd.roi", "boldvision.nifti"
-        ),
+        code=CODE.stage("voxels"),
     shell:
         "python -m boldvision voxels --roi {input.roi:q} --settings {params.settings:q}"
         " --out {output:q} &> {log:q}"
@@ -24,32 +27,27 @@ rule prepare_session:
         series=rules.download_session.output.series,
         voxels=rules.select_voxels.output,
     output:
-        series=f"{RESULTS}/bold/{{preprocessing}}/{{subject}}/session{{session}}.npy",
-        quality=f"{RESULTS}/bold/{{preprocessing}}/{{subject}}/session{{session}}.json",
+        series=PATHS.series,
+        quality=PATHS.quality,
     log:
-        f"logs/{CONFIG.dataset}/prepare_session/{{preprocessing}}/{{subject}}/session{{session}}.log",
+        f"{PATHS.logs}/prepare_session/{{preprocessing}}/{{subject}}/session{{session}}.log",
     benchmark:
-        f"benchmarks/{CONFIG.dataset}/prepare_session/{{preprocessing}}/{{subject}}/session{{session}}.tsv"
+        f"{PATHS.benchmarks}/prepare_session/{{preprocessing}}/{{subject}}/session{{session}}.tsv"
     wildcard_constraints:
         preprocessing=JOBS.preprocessings_of("nsd_prep"),
     conda:
         "../../envs/signal.yaml"
     resources:
+        # One run of 226 volumes at a time, by its voxels: 0.5 GB at subj01's true size.
         mem_mb=1000,
+        runtime=30,
     params:
         session=lambda wildcards: int(wildcards.session),
         settings=lambda wildcards: as_json(
             subject=CONFIG.subjects[wildcards.subject],
             preprocessing=CONFIG.preprocessing[wildcards.preprocessing],
         ),
-        code=fingerprint(
-            "boldvision.signal.prepare",
-            "boldvision.signal.clean",
-            "boldvision.signal.session",
-            "boldvision.signal.volumes",
-            "boldvision.nifti",
-            "boldvision.datasets.nsd.runs",
-        ),
+        code=CODE.stage("prepare"),
     shell:
         "python -m boldvision prepare --timeseries {input.series:q} --voxels {input.voxels:q}"
         " --subject {wildcards.subject:q} --session {params.session:q}"

@@ -1,35 +1,32 @@
 rule reconstruct:
     """Pictures of every window of a test set, in one job that loads the model once."""
     input:
-        model=f"{RESULTS}/models/{MODEL}/model.safetensors",
-        record=f"{RESULTS}/models/{MODEL}/training.json",
-        trials=f"{RESULTS}/trials/{{subject}}.parquet",
-        series=JOBS.series,
-        generator=JOBS.generator_files,
+        model=PATHS.model_json,
+        trials=PATHS.trials,
+        series=JOBS.tested_series,
+        also=JOBS.also_read,
+        generators=JOBS.generators,
     output:
-        directory(f"{RESULTS}/reconstructions/{MODEL}/{{subject}}/{{test_set}}"),
+        directory(PATHS.pictures),
     log:
-        f"logs/{CONFIG.dataset}/reconstruct/{MODEL}/{{subject}}/{{test_set}}.log",
+        f"{PATHS.logs}/reconstruct/{MODEL}/{{subject}}/{{test_set}}.log",
     benchmark:
-        f"benchmarks/{CONFIG.dataset}/reconstruct/{MODEL}/{{subject}}/{{test_set}}.tsv"
+        f"{PATHS.benchmarks}/reconstruct/{MODEL}/{{subject}}/{{test_set}}.tsv"
     conda:
-        "../../envs/train.yaml"
+        JOBS.environment
     resources:
         gpu=min(1, CONFIG.gpus_per_job),
+        mem_mb=16000,
+        runtime=2880,  # the 16 windows of a model: a day
     params:
         folder=subpath(input.model, parent=True),
-        bold=JOBS.bold,
+        data=JOBS.data,
         settings=JOBS.reconstruction_settings,
-        code=fingerprint(
+        code=lambda wildcards: CODE.fingerprint(
             "boldvision.decoders.reconstruct",
-            "boldvision.generators.base",
-            "boldvision.generators.images",
-            "boldvision.generators.sampler",
-            "boldvision.seeds",
-            "boldvision.trials.windows",
+            f"boldvision.decoders.{CONFIG.run(wildcards.run).decoder}.decoder",
         ),
     shell:
         "python -m boldvision gpu --gpus {resources.gpu:q} --"
-        " python -m boldvision reconstruct --settings {params.settings:q}"
-        " --model {params.folder:q} --subjects {wildcards.subject:q} --bold {params.bold:q}"
-        " --trials {input.trials:q} --seed {wildcards.seed:q} --out {output:q} &> {log:q}"
+        " python -m boldvision reconstruct --settings {params.settings:q} --data {params.data:q}"
+        " --model {params.folder:q} --seed {wildcards.seed:q} --out {output:q} &> {log:q}"

@@ -11,14 +11,20 @@ rule make_scorecard:
             labels={"item": "Scorecard", "scope": "{scope}"},
         ),
     log:
-        f"logs/{CONFIG.dataset}/{{scope}}/scorecard.log",
+        f"{PATHS.logs}/{{scope}}/scorecard.log",
+    benchmark:
+        f"{PATHS.benchmarks}/{{scope}}/scorecard.tsv"
     conda:
         "../../envs/report.yaml"
+    resources:
+        # A bootstrap for every mean over subjects.
+        mem_mb=2000,
+        runtime=60,
     params:
         **DATA,
         tables=PLAN.table_rows,
         seed=CONFIG.seed,
-        code=REPORT_CODE,
+        code=CODE.script("scorecard"),
     script:
         "../scripts/scorecard.py"
 
@@ -30,19 +36,24 @@ rule check_known_answer:
         truth=f"{RESOURCES}/truth",
     output:
         report(
-            f"{RESULTS}/{{scope}}/known_answer.json",
+            PATHS.known_answer,
             caption="../report/known_answer.rst",
             category="Summary",
             labels={"item": "Known answer", "scope": "{scope}"},
         ),
     log:
-        f"logs/{CONFIG.dataset}/{{scope}}/known_answer.log",
+        f"{PATHS.logs}/{{scope}}/known_answer.log",
+    benchmark:
+        f"{PATHS.benchmarks}/{{scope}}/known_answer.tsv"
     conda:
         "../../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
     params:
         checked=PLAN.checked_rows,
         windows=WINDOWS,
         seed=CONFIG.seed,
-        code=REPORT_CODE,
+        code=CODE.script("known_answer"),
     script:
         "../scripts/known_answer.py"

@@ -2,7 +2,7 @@ rule make_table:
     """A table of the paper: our rows, with the published rows beside them."""
     input:
         PLAN.scores("table_{number}"),
-        PLAN.records("table_{number}"),
+        PLAN.models("table_{number}"),
     output:
         csv=report(
             f"{RESULTS}/{{scope}}/tables/table_{{number}}.csv",
@@ -13,16 +13,21 @@ rule make_table:
         md=f"{RESULTS}/{{scope}}/tables/table_{{number}}.md",
         tex=f"{RESULTS}/{{scope}}/tables/table_{{number}}.tex",
     log:
-        f"logs/{CONFIG.dataset}/{{scope}}/table_{{number}}.log",
+        f"{PATHS.logs}/{{scope}}/table_{{number}}.log",
+    benchmark:
+        f"{PATHS.benchmarks}/{{scope}}/table_{{number}}.tsv"
     wildcard_constraints:
         number="[1-8]",
     conda:
         "../../envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
     params:
         **DATA,
         rows=PLAN.rows("table_{number}"),
         caption=PLAN.caption,
-        code=REPORT_CODE,
+        code=CODE.script("table"),
     script:
         "../scripts/table.py"
 
@@ -41,13 +46,19 @@ rule make_differences:
         md=f"{RESULTS}/{{scope}}/tables/differences.md",
         tex=f"{RESULTS}/{{scope}}/tables/differences.tex",
     log:
-        f"logs/{CONFIG.dataset}/{{scope}}/differences.log",
+        f"{PATHS.logs}/{{scope}}/differences.log",
+    benchmark:
+        f"{PATHS.benchmarks}/{{scope}}/differences.tsv"
     conda:
         "../../envs/report.yaml"
+    resources:
+        # 10,000 flips of 1,000 images, 0.2 GB, for every comparison and metric.
+        mem_mb=2000,
+        runtime=60,
     params:
         **DATA,
         tables=PLAN.table_rows,
         seed=CONFIG.seed,
-        code=REPORT_CODE,
+        code=CODE.script("differences"),
     script:
         "../scripts/differences.py"

@@ -4,25 +4,24 @@ rule list_trials:
         expdesign=rules.download_experiment.output.expdesign,
         designs=rules.download_subject.output.designs,
     output:
-        f"{RESULTS}/trials/{{subject}}.parquet",
+        PATHS.trials,
     log:
-        f"logs/{CONFIG.dataset}/list_trials/{{subject}}.log",
+        f"{PATHS.logs}/list_trials/{{subject}}.log",
+    benchmark:
+        f"{PATHS.benchmarks}/list_trials/{{subject}}.tsv"
     conda:
         "../../envs/signal.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=30,
     params:
         settings=lambda wildcards: as_json(
             subject=CONFIG.subjects[wildcards.subject],
             design=CONFIG.design,
             time_resolved_test_runs=CONFIG.time_resolved_test_runs,
-            seed=CONFIG.seed,
+            data_seed=CONFIG.data_seed,
         ),
-        code=fingerprint(
-            "boldvision.trials.table",
-            "boldvision.trials.splits",
-            "boldvision.datasets.nsd.design",
-            "boldvision.datasets.nsd.runs",
-            "boldvision.seeds",
-        ),
+        code=CODE.stage("trials"),
     shell:
         "python -m boldvision trials --expdesign {input.expdesign:q} --designs {input.designs:q}"
         " --subject {wildcards.subject:q} --settings {params.settings:q} --out {output:q} &> {log:q}"

@@ -1,16 +1,14 @@
 """Differences between our rows of the tables, image by image."""
 
-from boldvision.report import differences, formats, results
+from boldvision.report import all_tables, differences, formats
 from boldvision.report.log import logged
 
 
 def main(snakemake):
     """Write the differences as CSV, Markdown and LaTeX."""
     params, out = snakemake.params, snakemake.output
-    evaluations = {
-        int(name.removeprefix("table_")): results.read(rows) for name, rows in params.tables.items()
-    }
-    frame = differences.differences(evaluations, params.dataset, params.simulated, params.seed)
+    tables = all_tables.read(params.tables, params.dataset, params.simulated, params.seed)
+    frame = differences.differences(tables)
     formats.write(frame, differences.sheet(frame), csv=out.csv, markdown=out.md, latex=out.tex)
 
 

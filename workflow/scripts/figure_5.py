@@ -3,6 +3,7 @@
 from boldvision.report import results, style
 from boldvision.report.figure_5 import figure_5
 from boldvision.report.log import logged
+from boldvision.report.times import Timing
 
 
 def main(snakemake):
@@ -10,7 +11,7 @@ def main(snakemake):
     params = snakemake.params
     evaluations = results.read(params.rows)
     note = results.note(evaluations, params.dataset, params.simulated, params.split)
-    figure = figure_5(evaluations, params.metrics, params.windows, note)
+    figure = figure_5(evaluations, params.metrics, params.windows, Timing(**params.timing), note)
     style.save(figure, snakemake.output.pdf, snakemake.output.png)
 
 

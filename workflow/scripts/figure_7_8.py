@@ -3,6 +3,7 @@
 from boldvision.report import results, style
 from boldvision.report.figure_7_8 import BEST, WORST, figure_7_8
 from boldvision.report.log import logged
+from boldvision.report.ranked_pictures import RankedPictures
 
 
 def main(snakemake):
@@ -10,7 +11,8 @@ def main(snakemake):
     params = snakemake.params
     end = {"7": BEST, "8": WORST}[snakemake.wildcards.number]
     note = results.data_note(results.read(params.rows), params.dataset, params.simulated)
-    figure = figure_7_8(params.rows, end, params.metric, params.images, params.blur_faces, note)
+    shown = RankedPictures(params.rows, params.metric, params.images, params.blur_faces, note)
+    figure = figure_7_8(shown, end)
     style.save(figure, snakemake.output.pdf, snakemake.output.png)
 
 

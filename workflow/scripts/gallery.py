@@ -1,21 +1,23 @@
 """The gallery: a page on which reconstructions are looked at, window by window."""
 
-from boldvision.report.gallery import page
+from boldvision.report.gallery.page import GalleryPage
 from boldvision.report.log import logged
+from boldvision.report.times import Timing
 
 
 def main(snakemake):
     """Write the page and its pictures as a folder."""
     params = snakemake.params
-    page.write(
+    page = GalleryPage(
         params.rows,
         **params.gallery,
         windows=params.windows,
+        timing=Timing(**params.timing),
         dataset=params.dataset,
         simulated=params.simulated,
         blur=params.blur_faces,
-        out=snakemake.output[0],
     )
+    page.write(snakemake.output[0])
 
 
 if __name__ == "__main__":

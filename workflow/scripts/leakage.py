@@ -1,8 +1,9 @@
-"""What leakage adds: both time-resolved splits, and their difference."""
+"""What leakage adds: the time-resolved splits, and their differences."""
 
 from boldvision.report import results, style
 from boldvision.report.leakage import SPLITS, by_split, find_leaks, leakage
 from boldvision.report.log import logged
+from boldvision.report.times import Timing
 from boldvision.trials.table import read_trials
 
 
@@ -16,6 +17,7 @@ def main(snakemake):
         find_leaks(read_trials(trials, *SPLITS)),
         params.metric,
         params.windows,
+        Timing(**params.timing),
         samples=params.samples,
         seed=params.seed,
         note=results.note(evaluations, params.dataset, params.simulated),

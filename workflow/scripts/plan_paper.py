@@ -1,9 +1,9 @@
 """What the paper costs, printed before anything is run."""
 
 from boldvision.config.load import load_config
-from boldvision.plan import write
+from boldvision.estimate import write
 from boldvision.report.log import announce, logged
-from boldvision.workflow import Plan
+from boldvision.plan import Plan
 
 
 def main(snakemake):

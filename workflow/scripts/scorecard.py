@@ -1,16 +1,14 @@
 """The scorecard: every published number of the scope's tables beside ours."""
 
-from boldvision.report import results, scorecard, scorecard_page
+from boldvision.report import all_tables, scorecard, scorecard_page
 from boldvision.report.log import logged
 
 
 def main(snakemake):
     """Write the scorecard as CSV and HTML."""
     params = snakemake.params
-    evaluations = {
-        int(name.removeprefix("table_")): results.read(rows) for name, rows in params.tables.items()
-    }
-    frame = scorecard.scorecard(evaluations, params.dataset, params.simulated, params.seed)
+    tables = all_tables.read(params.tables, params.dataset, params.simulated, params.seed)
+    frame = scorecard.scorecard(tables)
     scorecard_page.write(frame, csv=snakemake.output.csv, html=snakemake.output.html)
 
 

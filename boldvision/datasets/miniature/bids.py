@@ -10,22 +10,20 @@ import gzip
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
 
-from boldvision.config import TR_S, Fmriprep, Subject
+from boldvision.config import Fmriprep, Subject
 from boldvision.datasets.miniature import behaviour, bold
 from boldvision.datasets.miniature.experiment import TASK_RUNS, run_designs
+from boldvision.datasets.miniature.simulation import Simulation
 from boldvision.datasets.nsd import keys
+from boldvision.datasets.nsd.runs import STIMULUS_S, TR_S
 from boldvision.files import replace_folder
 from boldvision.seeds import numpy_generator
 from boldvision.signal.surface import sampling_weights
-
-if TYPE_CHECKING:
-    from boldvision.datasets.miniature.bucket import Simulation
 
 REAL = Fmriprep(kind="fmriprep")
 """Timing of the raw data, as the configuration has it by default."""
@@ -43,7 +41,7 @@ DERIVATIVE_FIELDS = {
     "SkullStripped": False,
     "SliceTimingCorrected": True,
     "StartTime": REAL.first_volume_s,
-    "TaskName": "nsdcore",
+    "TaskName": keys.TASK,
 }
 
 SLICES = 4
@@ -67,9 +65,9 @@ def write_rawdata(simulation: Simulation, root: Path) -> None:
     )
     names = [f"sub-{subject.number:02d}" for subject in subjects.values()]
     _write(root, f"{keys.RAWDATA}participants.tsv", "\n".join(["participant_id", *names]) + "\n")
-    for task in ("nsdcore", "rest"):
+    for task in (keys.TASK, "rest"):
         _write_json(root, f"{keys.RAWDATA}task-{task}_bold.json", {"TaskName": task})
-    _write_json(root, f"{keys.RAWDATA}task-nsdcore_events.json", _event_fields())
+    _write_json(root, f"{keys.RAWDATA}task-{keys.TASK}_events.json", _event_fields())
     for subject in subjects.values():
         anatomy = f"{keys.raw_subject(subject.number)}ses-nsdanat/anat/"
         anatomy += f"sub-{subject.number:02d}_ses-nsdanat_T1w"
@@ -160,7 +158,7 @@ def native_response(onset_rows: np.ndarray, amplitude: np.ndarray, hrf: np.ndarr
 def _events(trials: pd.DataFrame, design: np.ndarray) -> pd.DataFrame:
     events = trials[list(EVENT_COLUMNS)].rename(columns=EVENT_COLUMNS)
     events.insert(0, "onset", np.round(TR_S * np.flatnonzero(design), 3))
-    events.insert(1, "duration", bold.STIMULUS_S)
+    events.insert(1, "duration", STIMULUS_S)
     events["response_time"] = np.round(events["response_time"].astype(float) / 1000, 4)
     return events
 

@@ -11,12 +11,11 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.stats import gamma
 
-from boldvision.config import TR_S, Miniature
+from boldvision.config import Miniature
 from boldvision.datasets.miniature.scenes import CATEGORIES, Scene
+from boldvision.datasets.nsd.runs import FILE_VOLUMES, STIMULUS_S, TR_S
 from boldvision.seeds import numpy_generator
 
-FILE_VOLUMES = 226
-STIMULUS_S = 3.0
 BASELINE = 600.0
 """Raw units of the mean signal."""
 

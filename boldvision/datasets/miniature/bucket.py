@@ -16,24 +16,15 @@ from scipy.io import savemat
 
 from boldvision import config
 from boldvision.cli import settings_from
-from boldvision.config import TR_S
 from boldvision.datasets.miniature import behaviour, bids, bold
-from boldvision.datasets.miniature.experiment import experiment_design, run_designs
-from boldvision.datasets.miniature.scenes import draw_scene, render_all
+from boldvision.datasets.miniature.experiment import run_designs
+from boldvision.datasets.miniature.simulation import Settings, Simulation
 from boldvision.datasets.nsd import keys
-from boldvision.datasets.nsd.runs import file_runs, task_file_runs
+from boldvision.datasets.nsd.runs import FILE_VOLUMES, TR_S, file_runs, task_file_runs
 from boldvision.files import replace_folder
 from boldvision.seeds import numpy_generator
 
 VOXEL_MM = 1.8
-
-
-class Dataset(config.Section):
-    """The part of the configuration that the miniature depends on."""
-
-    miniature: config.Miniature
-    subjects: dict[str, config.Subject]
-    design: config.Design
 
 
 class Anatomy:
@@ -59,37 +50,6 @@ class Anatomy:
     def labels(self) -> np.ndarray:
         """Labels of nsdgeneral: -1 outside cortex, 0 cortex, 1 in the region."""
         return np.where(self.roi, 1.0, np.where(self.brain, 0.0, -1.0))
-
-
-class Simulation:
-    """One miniature NSD in memory: design, pictures and what every voxel answers to them."""
-
-    def __init__(self, settings: Dataset):
-        self.settings, self.miniature = settings, settings.miniature
-        sessions = max(subject.sessions for subject in settings.subjects.values())
-        seed = self.miniature.seed
-        self.fields = experiment_design(settings.design, sessions, seed)
-        self.images = render_all(seed, settings.design.images, settings.design.image_px)
-        self.scenes = [draw_scene(seed, i) for i in range(1, settings.design.images + 1)]
-        self.features, group = bold.image_features(self.images, self.scenes)
-        self.voxelwise = {
-            name: bold.draw_voxels(name, subject.voxels, self.features, group, self.miniature)
-            for name, subject in settings.subjects.items()
-        }
-
-    def series(self, name: str, session: int, task_run: int | None) -> np.ndarray:
-        """Raw series of nsdgeneral, int16 units as float, [226, voxels]; `None` is a rest run."""
-        voxels = self.voxelwise[name]
-        n_voxels = len(voxels.hrf)
-        random = numpy_generator(self.miniature.seed, "noise", name, session, str(task_run))
-        signal = bold.BASELINE + bold.run_noise(random, n_voxels, self.miniature)
-        if task_run is not None:
-            number = self.settings.subjects[name].number
-            design = run_designs(self.fields, number)[session - 1, task_run - 1]
-            rows = np.flatnonzero(design)
-            amplitude = self.features[design[rows] - 1] @ voxels.weights
-            signal += bold.run_response(rows, bold.RESPONSE_STD * amplitude, voxels.hrf)
-        return signal
 
 
 def write_bucket(simulation: Simulation, out: Path) -> None:
@@ -144,7 +104,7 @@ def write_session(
     task = dict(zip(task_file_runs(subject, session), range(1, 13), strict=True))
     for file_run in file_runs(subject, session):
         series = simulation.series(name, session, task.get(file_run))
-        volumes = np.zeros((*anatomy.grid, bold.FILE_VOLUMES), np.int16)
+        volumes = np.zeros((*anatomy.grid, FILE_VOLUMES), np.int16)
         volumes[anatomy.brain] = round(bold.BASELINE)
         volumes[anatomy.roi] = np.rint(series.T)
         path = _path(root, keys.timeseries(name, session, file_run))
@@ -219,7 +179,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--truth", type=Path, required=True, help="folder of the known answer")
     parser.add_argument("--derivatives", type=Path, help="folder of simulated fMRIPrep derivatives")
     arguments = parser.parse_args(argv)
-    simulation = Simulation(Dataset(**settings_from(arguments.settings)))
+    simulation = Simulation(Settings(**settings_from(arguments.settings)))
     write_truth(simulation, arguments.truth)
     write_bucket(simulation, arguments.bucket)
     if arguments.derivatives:

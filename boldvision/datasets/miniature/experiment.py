@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from boldvision.config import Design
+from boldvision.datasets.nsd.design import REPETITIONS, SLOTS, SUBJECTS
+from boldvision.datasets.nsd.runs import TASK_RUNS, TRIALS_PER_SESSION
 from boldvision.seeds import numpy_generator
-
-SUBJECTS, TASK_RUNS, SLOTS = 8, 12, 75
-TRIALS_PER_SESSION = 750
-REPETITIONS = 3
 
 
 def experiment_design(design: Design, sessions: int, seed: int) -> dict[str, np.ndarray]:

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from boldvision.config import Design
-from boldvision.datasets.nsd.roi import AGAIN
 from boldvision.datasets.nsd.runs import (
     TASK_RUNS,
     TRIALS_EVEN_RUN,
@@ -21,7 +20,7 @@ from boldvision.datasets.nsd.runs import (
     VOLUMES,
     trials_in_run,
 )
-from boldvision.errors import UserError
+from boldvision.errors import FETCH_AGAIN, UserError
 from boldvision.files import reading
 
 REPETITIONS = 3
@@ -77,7 +76,7 @@ def read_experiment_design(path: str | Path, design: Design) -> ExperimentDesign
         not shown three times, a run has the wrong number of trials, or images that should be
         shared are not.
     """
-    with reading(path, "nsd_expdesign.mat", AGAIN):
+    with reading(path, "nsd_expdesign.mat", FETCH_AGAIN):
         content = _matlab(Path(path), design.expdesign_sha256)
         # The file stores unsigned integers, whose differences wrap.
         fields = {
@@ -91,7 +90,7 @@ def read_experiment_design(path: str | Path, design: Design) -> ExperimentDesign
         stimpattern=fields["stimpattern"],
     )
     for fault in _faults(experiment, design):
-        raise UserError(f"{path}: {fault}; {AGAIN}, or correct `design` in the configuration")
+        raise UserError(f"{path}: {fault}; {FETCH_AGAIN}, or correct `design` in the configuration")
     return experiment
 
 
@@ -141,14 +140,14 @@ def read_run_design(path: str | Path) -> np.ndarray:
         neither 63, 62 nor 0.
     """
     expected = f"{VOLUMES} lines of one integer each"
-    with reading(path, expected, AGAIN):
+    with reading(path, expected, FETCH_AGAIN):
         size = Path(path).stat().st_size
         if size > LARGEST_RUN_DESIGN:
             raise ValueError(f"{size} bytes")
         rows = np.array(Path(path).read_text("ascii").split(), dtype=np.int64)
     fault = _run_fault(rows)
     if fault is not None:
-        raise UserError(f"{path}: {fault}; {AGAIN}")
+        raise UserError(f"{path}: {fault}; {FETCH_AGAIN}")
     return rows
 
 
@@ -178,7 +177,7 @@ def _matlab(path: Path, expected_sha256: str | None) -> dict[str, np.ndarray]:
     if expected_sha256 is not None and found != expected_sha256:
         raise UserError(
             f"{path}: expected sha256 {expected_sha256}, found {found}; "
-            f"{AGAIN}, or set design.expdesign_sha256"
+            f"{FETCH_AGAIN}, or set design.expdesign_sha256"
         )
     _require_small(content)
     return scipy.io.loadmat(io.BytesIO(content))

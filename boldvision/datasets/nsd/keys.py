@@ -12,6 +12,9 @@ SPACE = "func1pt8mm"
 RAWDATA = "nsddata_rawdata/"
 """The raw data, a BIDS dataset; the files directly in this folder describe it."""
 
+TASK = "nsdcore"
+"""BIDS's name of the task of core sessions."""
+
 NAMED = 10
 """Missing files that a message names."""
 
@@ -102,7 +105,7 @@ def raw_run(number: int, session: int, task_run: int, suffix: str) -> str:
 
 def bids_run(number: int, session: int, task_run: int) -> str:
     """How names of files of a task run begin, in the raw data and in derivatives of them."""
-    return f"sub-{number:02d}_ses-nsd{session:02d}_task-nsdcore_run-{task_run:02d}"
+    return f"sub-{number:02d}_ses-nsd{session:02d}_task-{TASK}_run-{task_run:02d}"
 
 
 def require_safe_keys(keys: Iterable[str], where: str) -> None:

@@ -12,11 +12,23 @@ from boldvision.errors import UserError
 TASK_RUNS = 12
 """Task runs of a session."""
 
+TR_S = 4 / 3
+"""Sampling period of func1pt8mm and of the rows of a design, s (NSD Data Manual, time series)."""
+
 FILE_VOLUMES = 226
 """Volumes in the file of a run."""
 
 VOLUMES = 225
 """Volumes used: those with a row in the design. 225 x 4/3 s = 300 s."""
+
+RUN_S = VOLUMES * TR_S
+"""Length of a task run, s."""
+
+STIMULUS_S = 3.0
+"""How long an image is shown, s."""
+
+TRIAL_S = 4.0
+"""From the onset of an image to the next, s, without a blank trial between."""
 
 TRIALS_ODD_RUN = 63
 TRIALS_EVEN_RUN = 62

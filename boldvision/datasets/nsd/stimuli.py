@@ -27,8 +27,8 @@ from boldvision.datasets.nsd.download import (
     require_disk,
     writing,
 )
-from boldvision.datasets.nsd.roi import AGAIN
 from boldvision.datasets.nsd.s3 import WORKERS, Bucket, Remote
+from boldvision.errors import FETCH_AGAIN
 from boldvision.files import reading, sha256
 from boldvision.images import write_images
 
@@ -174,7 +174,7 @@ def _stimuli(name: str, source, design: Design) -> Iterator:
 
     shape = (design.images, design.image_px, design.image_px, 3)
     expected = f"dataset {DATASET} uint8 {shape} in an HDF5 file"
-    remedy = f"correct `design` in the configuration, or {AGAIN}"
+    remedy = f"correct `design` in the configuration, or {FETCH_AGAIN}"
     with reading(name, expected, remedy), h5py.File(source, "r") as file:
         yield plain_dataset(file, DATASET, np.uint8, shape)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from boldvision import config
+from boldvision.decoders.dynadiff.settings import BrainModule as Settings
 from boldvision.errors import UserError
 
 
@@ -41,7 +41,7 @@ class BrainModule(nn.Module):
         Samples of a window.
     tokens, width : int
         Shape of the condition: 257 x 768 for Versatile Diffusion.
-    settings : config.BrainModule
+    settings : Settings
 
     Raises
     ------
@@ -60,7 +60,7 @@ class BrainModule(nn.Module):
         n_tr: int,
         tokens: int,
         width: int,
-        settings: config.BrainModule,
+        settings: Settings,
     ):
         super().__init__()
         if settings.aggregation == "none" and n_tr != 1:

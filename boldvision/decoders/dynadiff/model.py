@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from boldvision import config
 from boldvision.decoders.dynadiff.brain_module import BrainModule
+from boldvision.decoders.dynadiff.settings import Lora, Run
 from boldvision.generators.base import Generator
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Dynadiff(nn.Module):
         voxels: Mapping[str, int],
         n_tr: int,
         generator: Generator,
-        settings: config.DynadiffRun,
+        settings: Run,
     ):
         super().__init__()
         tokens, width = generator.settings.tokens, generator.settings.width
@@ -38,7 +38,7 @@ class Dynadiff(nn.Module):
         learned = settings.training.unconditional == "learned"
         self.unconditional = nn.Parameter(torch.zeros(tokens, width), requires_grad=learned)
         self.unet = generator.unet
-        finetune(self.unet, settings)
+        finetune(self.unet, settings.finetune, settings.lora)
 
     def forward(
         self,
@@ -77,10 +77,10 @@ class Dynadiff(nn.Module):
         }
 
 
-def finetune(unet: UNet2DConditionModel, settings: config.DynadiffRun) -> None:
-    """Make those parameters of a frozen `unet` train that the run says (paper, Table 3)."""
-    if settings.finetune == "lora":
-        return add_lora(unet, settings.lora)
+def finetune(unet: UNet2DConditionModel, what: str, lora: Lora) -> None:
+    """Make those parameters of a frozen `unet` train that `what` says (paper, Table 3)."""
+    if what == "lora":
+        return add_lora(unet, lora)
     linear = {n: layer for n, layer in unet.named_modules() if isinstance(layer, nn.Linear)}
     trained: dict[str, list[nn.Module]] = {
         "cross_attention": [layer for n, layer in linear.items() if n.endswith(CROSS_ATTENTION)],
@@ -88,11 +88,11 @@ def finetune(unet: UNet2DConditionModel, settings: config.DynadiffRun) -> None:
         "all": [unet],
         "none": [],
     }
-    for module in trained[settings.finetune]:
+    for module in trained[what]:
         module.requires_grad_(True)
 
 
-def add_lora(unet: UNet2DConditionModel, settings: config.Lora) -> None:
+def add_lora(unet: UNet2DConditionModel, settings: Lora) -> None:
     """Add low-rank adapters (Hu et al. 2022) to every cross-attention projection of `unet`."""
     from peft import LoraConfig
 

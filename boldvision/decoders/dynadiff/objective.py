@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from boldvision import config
 from boldvision.decoders.base import read_finite
+from boldvision.decoders.dynadiff.settings import Training
 from boldvision.generators.base import Generator
-from boldvision.generators.latents import LatentCache
 from boldvision.generators.timesteps import draw_timesteps
 from boldvision.seeds import derive
+from boldvision.targets.base import TargetFile
 from boldvision.training.schedule import ShuffledBatches
 from boldvision.trials.windows import AveragedWindows, Windows
 
@@ -25,10 +25,10 @@ class DiffusionObjective:
 
     Parameters
     ----------
-    windows, latents : mapping of str to Windows and LatentCache
+    windows, latents : mapping of str to Windows and TargetFile
         By subject; latents of all images shown in the windows.
     generator : Generator
-    settings : config.Training
+    settings : Training
     seed : int
     device : torch.device
     """
@@ -36,9 +36,9 @@ class DiffusionObjective:
     def __init__(
         self,
         windows: Mapping[str, Windows | AveragedWindows],
-        latents: Mapping[str, LatentCache],
+        latents: Mapping[str, TargetFile],
         generator: Generator,
-        settings: config.Training,
+        settings: Training,
         seed: int,
         device: torch.device | str,
     ):
@@ -79,8 +79,8 @@ class DiffusionObjective:
             bold = torch.from_numpy(read_finite(self.windows[subject], local, subject))
             groups.append((subject, self._move(bold)))
             rows, cache = self.rows[subject][local], self.latents[subject]
-            means.append(torch.from_numpy(cache.mean[rows]).float())
-            stds.append(torch.from_numpy(cache.logvar[rows]).float().mul(0.5).exp())
+            means.append(torch.from_numpy(cache["mean"][rows]).float())
+            stds.append(torch.from_numpy(cache["logvar"][rows]).float().mul(0.5).exp())
         return groups, torch.cat(means), torch.cat(stds)
 
     def _move(self, tensor: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from boldvision.config import TR_S, split_window_name
+from boldvision.config import split_window_name
 from boldvision.hdf5 import open_pictures
 from boldvision.report import results
 from boldvision.report.curves import curves
@@ -146,13 +146,13 @@ def neighbours(trials: pd.DataFrame) -> pd.DataFrame:
         Also ``previous``, ``next`` (image_id) and ``previous_s``, ``next_s``, the seconds between
         the onsets; -1 where the run begins or ends.
     """
-    columns = ["trial", "session", "task_run", "onset_row", "image_id"]
+    columns = ["trial", "session", "task_run", "onset_s", "image_id"]
     table = trials[columns].sort_values("trial").rename(columns={"task_run": "run"})
     found = table[["trial", "session", "run"]].copy()
     for name, by in (("previous", 1), ("next", -1)):
         other = table.shift(by, fill_value=-1)
         same = (table["session"] == other["session"]) & (table["run"] == other["run"])
-        seconds = by * (table["onset_row"] - other["onset_row"]) * TR_S
+        seconds = by * (table["onset_s"] - other["onset_s"])
         found[name] = other["image_id"].where(same, -1)
         found[f"{name}_s"] = seconds.round().astype(int).where(same, -1)
     return found.set_index("trial")

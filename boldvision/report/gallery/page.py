@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from boldvision.files import replace_folder
 from boldvision.report import faces, published, results
 from boldvision.report.gallery.choice import RULE, Decoder, choose, decoders, neighbours, places
 from boldvision.report.gallery.pictures import write_sprites, write_stimuli
-from boldvision.report.times import STIMULUS_S, times
+from boldvision.report.results import Metric
+from boldvision.report.times import Timing, times
 from boldvision.trials.table import read_trials
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -26,6 +28,7 @@ SPLITS = {
     "standard": "standard split",
     "time_resolved": "time-resolved split",
     "time_resolved_leakage_free": "leakage-free split",
+    "time_resolved_size_matched": "size-matched split",
 }
 """Split of the configuration: what stands beside a reconstruction."""
 
@@ -35,22 +38,13 @@ VALUE_UNIT = 1e-4
 BLURRED = "Faces in reconstructions are blurred; scores are of pictures that are not."
 
 
-def write(
-    rows: Sequence[Mapping[str, Any]],
-    metrics: Sequence[str],
-    image_px: int,
-    images: int | None,
-    windows: Mapping[str, Mapping[str, Any]],
-    dataset: str,
-    simulated: bool,
-    blur: bool,
-    out: str | Path,
-) -> None:
-    """Write the gallery: ``index.html``, ``pictures/`` and ``stimuli/`` in folder `out`.
+@dataclass(frozen=True)
+class GalleryPage:
+    """The gallery: ``index.html``, ``pictures/`` and ``stimuli/`` of a folder.
 
     A file of ``pictures/`` holds the reconstructions of an image from all windows, side by side.
 
-    Parameters
+    Attributes
     ----------
     rows : sequence of mapping
         As `decoders` takes them; also ``split``, and of the subject ``stimuli`` (``images`` and
@@ -63,62 +57,87 @@ def write(
         Images per subject; None is all.
     windows : mapping
         ``windows`` of the configuration.
+    timing : Timing
     dataset : str
     simulated : bool
     blur : bool
         Whether faces in reconstructions are blurred.
-    out : str or Path
-
-    Raises
-    ------
-    UserError
-        A file is missing or lacks a metric, or the pictures are too large.
     """
-    evaluations = results.read(rows)
-    partial = Path(out).with_name(f".{Path(out).name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    splits = {row["row"]: SPLITS[row["split"]] for row in rows}
-    subjects: dict[str, dict[str, Any]] = {}
-    largest_px = 0
-    for subject in dict.fromkeys(e.subject for e in evaluations):
-        shown = decoders(rows, subject)
-        files = next(row for row in rows if row["subject"] == subject)
-        about = neighbours(read_trials(files["trials"]))
-        subjects[subject], folders = {}, _folders(shown)
-        for decoder, chosen in zip(shown, choose(shown, images), strict=True):
-            folder = f"pictures/{subject}/{folders[decoder.name]}"
-            largest_px = max(largest_px, decoder.native_px)
-            px = write_sprites(decoder, chosen, image_px, blur, partial / folder)
-            subjects[subject][decoder.name] = {
-                "folder": folder,
+
+    rows: Sequence[Mapping[str, Any]]
+    metrics: Sequence[str]
+    image_px: int
+    images: int | None
+    windows: Mapping[str, Mapping[str, Any]]
+    timing: Timing
+    dataset: str
+    simulated: bool
+    blur: bool
+
+    def write(self, out: str | Path) -> None:
+        """Write the folder.
+
+        Raises
+        ------
+        UserError
+            A file is missing or lacks a metric, or the pictures are too large.
+        """
+        evaluations = results.read(self.rows)
+        partial = Path(out).with_name(f".{Path(out).name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        subjects: dict[str, dict[str, Any]] = {}
+        native_px: list[int] = []
+        for subject in dict.fromkeys(e.subject for e in evaluations):
+            shown = decoders(self.rows, subject)
+            native_px += [decoder.native_px for decoder in shown]
+            files = next(row for row in self.rows if row["subject"] == subject)
+            about = neighbours(read_trials(files["trials"]))
+            subjects[subject] = self._write_pictures(subject, shown, about, partial)
+            ids = _ids(subjects[subject].values())
+            stimulus_px = write_stimuli(files["stimuli"], ids, self.image_px, partial / "stimuli")
+        blurred = self.blur and max(native_px) >= faces.SMALLEST_PICTURE_PX
+        page = {
+            "note": results.data_note(evaluations, self.dataset, self.simulated),
+            "simulated": self.simulated,
+            "remarks": [RULE, *([BLURRED] if blurred else [])],
+            "stimulus_s": self.timing.stimulus_s,
+            "stimulus_px": stimulus_px,
+            "value_unit": VALUE_UNIT,
+            "metrics": {name: _about(name, evaluations[0].metrics[name]) for name in self.metrics},
+            "subjects": subjects,
+        }
+        (partial / "index.html").write_text(to_html(page), encoding="utf-8")
+        replace_folder(partial, out)
+
+    def _write_pictures(
+        self, subject: str, shown: Sequence[Decoder], about: pd.DataFrame, folder: Path
+    ) -> dict[str, dict[str, Any]]:
+        """Write a subject's reconstructions; what the page says of each decoder."""
+        splits = {row["row"]: SPLITS[row["split"]] for row in self.rows}
+        folders = _folders(shown)
+        described = {}
+        for decoder, chosen in zip(shown, choose(shown, self.images), strict=True):
+            own = f"pictures/{subject}/{folders[decoder.name]}"
+            px = write_sprites(decoder, chosen, self.image_px, self.blur, folder / own)
+            described[decoder.name] = {
+                "folder": own,
                 "split": splits[decoder.name],
                 "px": px,
-                **describe(decoder, chosen, about, metrics, windows),
+                **describe(decoder, chosen, about, self.metrics, self.windows),
             }
-        ids = _ids(subjects[subject].values())
-        stimulus_px = write_stimuli(files["stimuli"], ids, image_px, partial / "stimuli")
-    blurred = blur and largest_px >= faces.SMALLEST_PICTURE_PX
-    page = {
-        "note": results.data_note(evaluations, dataset, simulated),
-        "simulated": simulated,
-        "remarks": [RULE, *([BLURRED] if blurred else [])],
-        "stimulus_s": STIMULUS_S,
-        "stimulus_px": stimulus_px,
-        "value_unit": VALUE_UNIT,
-        "metrics": {
-            metric: {
-                "name": published.METRICS[metric][0],
-                "percent": published.METRICS[metric][1],
-                "better": evaluations[0].metrics[metric].better,
-                "label": evaluations[0].metrics[metric].label,
-            }
-            for metric in metrics
-        },
-        "subjects": subjects,
+        return described
+
+
+def _about(name: str, metric: Metric) -> dict[str, Any]:
+    """What the page says of a metric."""
+    full_name, percent = published.METRICS[name]
+    return {
+        "name": full_name,
+        "percent": percent,
+        "better": metric.better,
+        "label": metric.label,
     }
-    (partial / "index.html").write_text(to_html(page), encoding="utf-8")
-    replace_folder(partial, out)
 
 
 def to_html(page: Mapping[str, Any]) -> str:
@@ -154,7 +173,9 @@ def describe(
     context = about.reindex(chosen["trial"], fill_value=-1).reset_index()
     columns = {"id": chosen["image_id"], **context}
     return {
-        "windows": [_window(name, windows) for name in decoder.models],
+        "windows": [
+            _window(name, windows, model.tr_s) for name, (model, _) in decoder.models.items()
+        ],
         "curves": {
             metric: {
                 key: [round(getattr(score, key), 4) for score in found]
@@ -170,8 +191,10 @@ def describe(
     }
 
 
-def _window(name: str, windows: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    t = times(name, windows)
+def _window(
+    name: str, windows: Mapping[str, Mapping[str, Any]], tr_s: float | None
+) -> dict[str, Any]:
+    t = times(name, windows, tr_s)
     return {
         "shift": split_window_name(name)[1],
         "start_s": round(t.start_s, 3),

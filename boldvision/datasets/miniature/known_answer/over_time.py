@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from boldvision.config import TR_S
 from boldvision.datasets.miniature.known_answer.finding import Finding
 from boldvision.errors import UserError
 from boldvision.metrics.intervals import bootstrap_interval
 from boldvision.report.curves import curves
 from boldvision.report.results import Evaluation, one_subject
-from boldvision.report.times import times
+from boldvision.report.times import one_period, times
 from boldvision.seeds import numpy_generator
 
 SILENT_S = 0.0
@@ -45,7 +44,11 @@ def check_silence(
     subject = one_subject(evaluations)
     findings = []
     for name, points in curves(evaluations).items():
-        silent = [w for w in points if times(w, windows).last_sample_s <= SILENT_S]
+        silent = [
+            window
+            for window, model in points.items()
+            if times(window, windows, model.tr_s).last_sample_s <= SILENT_S
+        ]
         if not silent:
             continue
         scores = pd.concat([points[w].images(SILENCE_METRIC, w) for w in silent])
@@ -94,17 +97,18 @@ def check_peak(
     findings = []
     for name, points in curves(evaluations).items():
         scores = {
-            times(window, windows).centre_s: model.images(PEAK_METRIC, window)
+            times(window, windows, model.tr_s).centre_s: model.images(PEAK_METRIC, window)
             for window, model in points.items()
         }
         low, high = best_centre(scores)
+        tr_s = one_period(points.values())
         findings.append(
             Finding(
                 f"best window, {name}",
                 subject,
                 f"centre {low:.2f} to {high:.2f} s",
-                f"{peak_s:.2f} ± {TR_S:.2f} s",
-                low - TR_S <= peak_s <= high + TR_S,
+                f"{peak_s:.2f} ± {tr_s:.2f} s",
+                low - tr_s <= peak_s <= high + tr_s,
             )
         )
     return findings

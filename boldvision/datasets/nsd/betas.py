@@ -11,10 +11,11 @@ import numpy as np
 from boldvision.cli import settings_from
 from boldvision.config import Betas
 from boldvision.datasets.nsd import keys
-from boldvision.datasets.nsd.roi import AGAIN, Voxels
 from boldvision.datasets.nsd.runs import TRIALS_PER_SESSION
+from boldvision.errors import FETCH_AGAIN
 from boldvision.files import atomic
 from boldvision.hdf5 import open_hdf5, plain_dataset
+from boldvision.signal.region import Voxels
 from boldvision.signal.session import finite
 from boldvision.signal.volumes import open_volumes, read_region, require, require_signal
 
@@ -117,7 +118,7 @@ def _read_hdf5(path: Path, voxels: Voxels) -> np.ndarray:
     """One slice of the brain at a time: a chunk is one voxel, and slices lie one after another."""
     x, y, z = np.unravel_index(voxels.index, voxels.shape)
     series = np.empty((TRIALS_PER_SESSION, len(z)), np.float32)
-    with open_hdf5(path, "an HDF5 file with dataset `betas`", AGAIN) as file:
+    with open_hdf5(path, "an HDF5 file with dataset `betas`", FETCH_AGAIN) as file:
         stored = plain_dataset(file, "betas", np.int16, (None,) * 4)
         trials, *grid = stored.shape
         require(path, tuple(grid[::-1]) == voxels.shape, "grid", voxels.shape, grid[::-1])

@@ -4,6 +4,8 @@ rule download_generator:
         directory("{folder}"),
     log:
         "logs/download_generator/{folder}.log",
+    benchmark:
+        "benchmarks/download_generator/{folder}.tsv"
     wildcard_constraints:
         folder=one_of(JOBS.fetched_generators),
     retries: 3
@@ -11,6 +13,8 @@ rule download_generator:
         "../../envs/train.yaml"
     resources:
         downloads=1,
+        mem_mb=4000,
+        runtime=240,
     params:
         repository=lambda wildcards: JOBS.fetched_generators[
             wildcards.folder
@@ -21,27 +25,30 @@ rule download_generator:
         " --revision {params.revision:q} --out {output:q} &> {log:q}"
 
 
-rule encode_latents:
-    """VAE posteriors of a subject's images, once for all runs."""
+rule encode_target:
+    """What a frozen network makes of a subject's images, once for all runs."""
     input:
-        images=rules.download_images.output.images,
-        generator=JOBS.generator_files,
+        images=PATHS.images,
+        generators=JOBS.target_generators,
     output:
-        f"{RESULTS}/latents/{{generator}}/{{subject}}.h5",
+        PATHS.target,
     log:
-        f"logs/{CONFIG.dataset}/encode_latents/{{generator}}/{{subject}}.log",
+        f"{PATHS.logs}/encode_target/{{target}}/{{subject}}.log",
+    benchmark:
+        f"{PATHS.benchmarks}/encode_target/{{target}}/{{subject}}.tsv"
     conda:
         "../../envs/train.yaml"
     resources:
         gpu=min(1, CONFIG.gpus_per_job),
+        mem_mb=8000,
+        runtime=240,
     params:
-        settings=lambda wildcards: as_json(**JOBS.generator(wildcards).model_dump()),
-        code=fingerprint(
-            "boldvision.generators.base",
-            "boldvision.generators.latents",
-            "boldvision.generators.images",
+        settings=JOBS.target_settings,
+        code=lambda wildcards: CODE.fingerprint(
+            "boldvision.targets.stage",
+            f"boldvision.targets.{CONFIG.target(wildcards.target).kind}.network",
         ),
     shell:
         "python -m boldvision gpu --gpus {resources.gpu:q} --"
-        " python -m boldvision latents --settings {params.settings:q} --images {input.images:q}"
+        " python -m boldvision target --settings {params.settings:q} --images {input.images:q}"
         " --out {output:q} &> {log:q}"

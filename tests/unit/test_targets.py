@@ -1,4 +1,4 @@
-"""The cache of VAE posteriors."""
+"""Targets: what frozen networks make of images, such as the posteriors of a VAE."""
 
 import json
 
@@ -12,59 +12,64 @@ from boldvision import cli
 from boldvision.errors import UserError
 from boldvision.generators.base import load_generator
 from boldvision.generators.images import to_tensor, to_uint8
-from boldvision.generators.latents import LatentCache
+from boldvision.targets.base import TargetFile
 
 IDS = np.array([3, 8, 20, 21, 50])
 
 
 @pytest.fixture(scope="module")
 def encoded(tmp_path_factory):
-    """Generator, pictures and the cache that stage `latents` writes of them."""
+    """Generator, pictures and the file that stage `target` writes of them."""
     folder = tmp_path_factory.mktemp("latents")
     generator = write_generator(folder / "generator")
     pictures = np.random.default_rng(0).integers(0, 256, (len(IDS), 20, 20, 3), np.uint8)
     with h5py.File(folder / "images.h5", "w") as file:
         file["images"], file["image_id"] = pictures, IDS
-    arguments = ["--settings", generator.model_dump_json(), "--images", str(folder / "images.h5")]
+    settings = {
+        "target": {"kind": "vae", "generator": "tiny"},
+        "generators": {"tiny": generator.model_dump()},
+    }
+    arguments = ["--settings", json.dumps(settings), "--images", str(folder / "images.h5")]
     out = folder / "latents.h5"
-    assert cli.main(["latents", *arguments, "--out", str(out), "--batch-size", "2"]) == 0
+    assert cli.main(["target", *arguments, "--out", str(out), "--batch-size", "2"]) == 0
     return generator, pictures, out
 
 
-def test_the_cache_holds_the_posterior_of_every_image(encoded):
+def test_the_file_holds_the_posterior_of_every_image(encoded):
     settings, pictures, out = encoded
-    cache = LatentCache(out)
-    assert cache.image_id.tolist() == IDS.tolist()
-    assert cache.mean.shape == cache.logvar.shape == (len(IDS), 4, 2, 2)
+    target = TargetFile(out)
+    assert target.image_id.tolist() == IDS.tolist()
+    assert target["mean"].shape == target["logvar"].shape == (len(IDS), 4, 2, 2)
+    assert target["mean"].dtype == target["logvar"].dtype == np.float16
     vae = load_generator(settings).vae
     with torch.no_grad():
         posterior = vae.encode(to_tensor(pictures, settings.image_px)).latent_dist
-    np.testing.assert_allclose(cache.mean, posterior.mean, atol=2e-3)
-    np.testing.assert_allclose(cache.logvar, posterior.logvar, atol=2e-3)
+    np.testing.assert_allclose(target["mean"], posterior.mean, atol=2e-3)
+    np.testing.assert_allclose(target["logvar"], posterior.logvar, atol=2e-3)
 
 
 def test_rows_follow_the_asked_ids(encoded):
-    cache = LatentCache(encoded[2])
+    target = TargetFile(encoded[2])
     asked = np.array([50, 3, 21, 3])
-    assert cache.image_id[cache.rows(asked)].tolist() == asked.tolist()
+    assert target.image_id[target.rows(asked)].tolist() == asked.tolist()
 
 
 @pytest.mark.parametrize("missing", [1, 9, 51])
 def test_a_missing_image_is_named(encoded, missing):
-    cache = LatentCache(encoded[2])
-    with pytest.raises(UserError, match=rf"latents.h5: .*\[{missing}\].*Run the stage `latents`"):
-        cache.rows(np.array([3, missing, 50]))
+    target = TargetFile(encoded[2])
+    with pytest.raises(UserError, match=rf"latents.h5: .*\[{missing}\].*Run the stage `target`"):
+        target.rows(np.array([3, missing, 50]))
 
 
 @pytest.mark.survives(
     "files",
-    "A cache of latents is cut, has flipped bits, or is of another kind",
+    "A file of targets, such as latents, is cut, has flipped bits, or is of another kind",
     "It is read in full and compared with the sha256 in it; training does not begin",
 )
 @pytest.mark.parametrize(
     "change", ["bit", "cut", "html", "no digest", "images", "elsewhere", "gone"]
 )
-def test_caches_that_are_not(encoded, tmp_path, change):
+def test_targets_that_are_not(encoded, tmp_path, change):
     path, content = tmp_path / "latents.h5", bytearray(encoded[2].read_bytes())
     with h5py.File(encoded[2]) as file:
         place = file["logvar"].id.get_offset()
@@ -83,8 +88,15 @@ def test_caches_that_are_not(encoded, tmp_path, change):
             else:
                 del file["mean"]
                 file["mean"] = h5py.ExternalLink(encoded[2], "mean")
-    with pytest.raises(UserError, match=r"latents\.h5: expected a cache of latents, found"):
-        LatentCache(path)
+    with pytest.raises(UserError, match=r"latents\.h5: expected what a frozen .*, found"):
+        TargetFile(path)
+
+
+def test_a_target_of_another_kind_is_named(encoded):
+    with pytest.raises(
+        UserError, match=r"latents\.h5: expected 'clip', found logvar, mean: the run"
+    ):
+        TargetFile(encoded[2])["clip"]
 
 
 def test_a_generator_without_a_part_is_refused(encoded, tmp_path):

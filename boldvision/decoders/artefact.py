@@ -1,4 +1,4 @@
-"""A model's folder: ``model.safetensors``, and ``training.json``, which says of which file."""
+"""What a stage of training makes: ``model.safetensors``, and ``training.json``, its record."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from boldvision.decoders.record import PARAMETERS, RECORD, REMEDY, read_record
 from boldvision.errors import UserError
 from boldvision.files import atomic, reading, sha256
-from boldvision.training.finite import non_finite
-
-PARAMETERS, RECORD = "model.safetensors", "training.json"
-REMEDY = "remove its folder and run again to train the model anew"
+from boldvision.parameters import non_finite
 
 
-def write_model(
+def write_artefact(
     folder: Path, parameters: Mapping[str, torch.Tensor], record: Mapping[str, Any]
 ) -> None:
     """Write the parameters and, last, the record, completed by their sha256.
@@ -40,7 +38,7 @@ def write_model(
         part.write_text(json.dumps(record, indent=2))
 
 
-def read_model(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def read_artefact(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Parameters and record of a model, if they are those that were written.
 
     Raises
@@ -57,19 +55,3 @@ def read_model(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
                 f"{found}: the file was changed or damaged; {REMEDY}"
             )
         return load_file(path), record
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """``training.json`` of a model.
-
-    Raises
-    ------
-    UserError
-        It is missing or damaged.
-    """
-    path = folder / RECORD
-    with reading(path, "the record of a trained model", REMEDY):
-        record = json.loads(path.read_text())
-        if not isinstance(record, dict) or "sha256" not in record:
-            raise UserError(f"{path}: expected a record with `sha256`, found none; {REMEDY}")
-        return record

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from boldvision.cli import settings_from
-from boldvision.config import TR_S, NsdPrep, Subject
+from boldvision.config import NsdPrep, Subject
 from boldvision.datasets.nsd import keys
-from boldvision.datasets.nsd.roi import Voxels
-from boldvision.datasets.nsd.runs import TASK_RUNS, VOLUMES, file_runs, task_file_runs
+from boldvision.datasets.nsd.runs import (
+    FILE_VOLUMES,
+    TASK_RUNS,
+    VOLUMES,
+    file_runs,
+    task_file_runs,
+)
 from boldvision.errors import UserError
-from boldvision.signal.clean import clean
+from boldvision.signal.clean import RunQuality, clean
+from boldvision.signal.region import Voxels
 from boldvision.signal.session import write_session
 from boldvision.signal.volumes import read_masked
 
@@ -39,15 +48,18 @@ def prepare_session(
     UserError
         A run is missing, damaged, or not what `read_masked` expects.
     """
-    cleaned_runs = (
-        (
-            path.name,
-            *clean(read_masked(path, voxels), preprocessing.detrend, preprocessing.cutoff_s, TR_S),
-        )
-        for path in runs
-    )
     shape = (len(runs), VOLUMES, len(voxels.index))
-    write_session(cleaned_runs, shape, preprocessing.dtype, out, quality)
+    write_session(cleaned(runs, voxels, preprocessing), shape, preprocessing.dtype, out, quality)
+
+
+def cleaned(
+    runs: list[Path], voxels: Voxels, preprocessing: NsdPrep
+) -> Iterator[tuple[str, np.ndarray, RunQuality]]:
+    """File name, clean series and quality of each run, as :func:`clean` returns them."""
+    tr_s = preprocessing.tr_s
+    for path in runs:
+        series = read_masked(path, voxels, VOLUMES, FILE_VOLUMES, tr_s)
+        yield path.name, *clean(series, preprocessing.detrend, preprocessing.cutoff_s, tr_s)
 
 
 def session_runs(folder: Path, name: str, subject: Subject, session: int) -> list[Path]:

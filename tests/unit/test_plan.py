@@ -10,8 +10,8 @@ import yaml
 from boldvision.config.load import load_config
 from boldvision.datasets.miniature.known_answer import CHECKED
 from boldvision.errors import UserError
+from boldvision.plan import Plan
 from boldvision.runs_table import read_runs
-from boldvision.workflow import Plan
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())

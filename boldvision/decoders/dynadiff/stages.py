@@ -1,0 +1,3 @@
+"""The stages of the training of Dynadiff."""
+
+STAGES = {"train": "train brain module and adapters, jointly"}

@@ -1,0 +1,3 @@
+"""The stages of the training of the mean image."""
+
+STAGES = {"train": "average the training images"}

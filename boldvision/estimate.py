@@ -1,0 +1,200 @@
+"""The `plan` stage: what the paper costs, printed before anything runs."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, fields
+from pathlib import Path
+
+from boldvision.config import split_run_name
+from boldvision.costs import Cost, costs, disk_by_stage, in_flight, models
+from boldvision.errors import UserError
+from boldvision.files import atomic
+from boldvision.plan import Plan
+from boldvision.shipped import ROOT, shipped
+
+DEFAULT, NSD = "config/config.yaml", "config/nsd.yaml"
+TARGETS = ROOT / "docs" / "targets.md"
+HEADER = ["item", "models", "new", "trained", "free", "training h", "testing h", "disk"]
+UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+
+
+def main(argv: list[str]) -> None:
+    """Print what tables and figures cost, or rewrite what documents it."""
+    parser = argparse.ArgumentParser(prog="python -m boldvision plan", description=__doc__)
+    parser.add_argument(
+        "--configfile", nargs="+", default=[], metavar="FILE", help=f"YAML files over {DEFAULT}"
+    )
+    parser.add_argument("--scope", default="paper", help="a name of `scopes`")
+    parser.add_argument("--item", help="one table or figure, alone, and its models")
+    parser.add_argument("--markdown", action="store_true", help="print Markdown")
+    parser.add_argument("--docs", action="store_true", help=f"rewrite {TARGETS.name}")
+    options = parser.parse_args(argv)
+    if options.docs:
+        with atomic(TARGETS) as part:
+            part.write_text(targets())
+        return
+    plan = _read(shipped(DEFAULT), *options.configfile)
+    if options.scope not in plan.config.scopes:
+        raise UserError(
+            f"--scope: {options.scope!r} is none of {', '.join(plan.config.scopes)}; see `scopes`"
+        )
+    if options.item:
+        print(of_item(plan, options.scope, options.item, options.markdown))
+    else:
+        left = costs(plan, options.scope, plan.items_of(options.scope))
+        print(of_scope(plan, options.scope, left, options.markdown))
+
+
+def of_scope(plan: Plan, scope: str, left: list[Cost], markdown: bool = False) -> str:
+    """What is `left` to do for the items of a scope, and what the numbers rest on."""
+    disk, raw = (
+        ", ".join(f"{what} {_bytes(size)}" for what, size in found(plan, scope).items())
+        for found in (disk_by_stage, in_flight)
+    )
+    return f"""{_table(HEADER, map(_row, left), markdown)}
+
+Scope {scope} of {plan.config.dataset}.
+- new: models that no item above needs; trained: models that are there; free: models that take no
+  training.
+- h: hours of one {plan.config.costs.gpu}, for what is new and not there; testing: reconstruction
+  and scores. Rates: those of a run's trained models; else {plan.config.costs.source}.
+- disk: for what is new and not there. In all: {disk}.
+- Raw files are removed once prepared. A job in flight (`--resources downloads=N`) holds at most:
+  {raw}.
+- Not counted: preprocessing, fMRIPrep and its derivatives, targets' encoding, networks of generator
+  and metrics."""
+
+
+def of_item(plan: Plan, scope: str, item: str, markdown: bool = False) -> str:
+    """What is left to do for one item alone, and its models.
+
+    Raises
+    ------
+    UserError
+        The runs table has no such item.
+    """
+    if (scope, item) not in plan.items:
+        raise UserError(f"no line of the runs table is for {item!r}")
+    alone, _total = costs(plan, scope, [item])
+    paths = [model.path for model in models(plan, plan.items[scope, item])]
+    trained = [Path(plan.paths.models, path, "model.json").exists() for path in paths]
+    rows = [[path, "yes" if done else "no"] for path, done in zip(paths, trained, strict=True)]
+    return "\n\n".join([
+        _table(HEADER, [_row(alone)], markdown),
+        _table(["model", "trained"], rows, markdown),
+    ])  # fmt: skip
+
+
+def write(plan: Plan, scope: str) -> str:
+    """Write ``plan.tsv`` and ``plan.md`` of a scope; return the text to print."""
+    folder = Path(plan.paths.results, scope)
+    left = costs(plan, scope, plan.items_of(scope))
+    with atomic(folder / "plan.tsv") as part, part.open("w", newline="") as file:
+        lines = csv.writer(file, delimiter="\t", lineterminator="\n")
+        lines.writerow(field.name for field in fields(Cost))
+        lines.writerows(map(astuple, left))
+    with atomic(folder / "plan.md") as part:
+        part.write_text(of_scope(plan, scope, left, markdown=True) + "\n")
+    return of_scope(plan, scope, left)
+
+
+def targets() -> str:
+    """``docs/targets.md``: every target alone, in both configurations, with nothing made yet."""
+    small, real = (_read(*(str(ROOT / f) for f in files)) for files in ((DEFAULT,), (DEFAULT, NSD)))
+    scopes = real.config.scope, small.config.scope
+    rows = [
+        _target(item, _trained(real, item), _total(real, scopes[0], [item]),
+                _total(small, scopes[1], [item]))
+        for item in real.item_names
+    ]  # fmt: skip
+    for name, (there, here) in {"all": scopes, "paper": ("paper", "paper")}.items():
+        total = _total(real, there, real.items_of(there))
+        trained = f"{total.models} models, {total.free} free"
+        rows.append(_target(name, trained, total, _total(small, here, small.items_of(here))))
+    header = [
+        "target", "models, real NSD", f"GPU hours ({real.config.costs.gpu})", "disk, real NSD",
+        "models, miniature", "CPU minutes, miniature",
+    ]  # fmt: skip
+    return PAGE.format(
+        table=_table(header, rows, markdown=True),
+        small=small.config.costs.source,
+        real=real.config.costs.source,
+    )
+
+
+PAGE = """# Targets and what they cost
+
+Written by `make docs`; `snakemake --cores 1 plan_paper` tells what is left to do on your machine.
+
+```sh
+snakemake --cores all figure_5                                    # miniature, scope demo
+snakemake --cores all figure_5 --configfile config/nsd.yaml       # real NSD, scope paper
+python -m boldvision plan --item figure_5 --configfile config/nsd.yaml
+```
+
+Each target is counted alone, with nothing made yet. Items share models: once `table_1` is there,
+`table_6`, `table_7` and one row of `table_2`, `table_3`, `table_5` and `table_8` train nothing.
+
+{table}
+
+- **Miniature**: CPU minutes of one core for training, reconstruction and scores; simulating,
+  preparing and drawing come on top. Rates: {small}.
+- **Real NSD**: rates: {real}. Once a run has a trained model, `plan_paper` uses its speed.
+- **Disk** is images, clean series, targets, models and reconstructions. Raw files are removed once
+  prepared. Not counted: fMRIPrep's derivatives, the networks of generator and metrics.
+- `differences`, `scorecard` and `known_answer` need the scores of the tables and figures above, and
+  train nothing of their own.
+"""
+
+
+def _read(*files: str) -> Plan:
+    from boldvision.config_docs import read_config
+
+    return Plan(read_config(list(files)))
+
+
+def _target(name: str, trained: str, real: Cost, small: Cost) -> list[str]:
+    hours, minutes = f"{real.hours:,.0f}", f"{60 * small.hours:.0f}"
+    return [f"`{name}`", trained, hours, _bytes(real.bytes), str(small.models), minutes]
+
+
+def _total(plan: Plan, scope: str, items: list[str]) -> Cost:
+    return costs(plan, scope, items, measured=False)[-1]
+
+
+def _trained(plan: Plan, item: str) -> str:
+    """How many models of each run, with few sessions or all: ``4 joint, 4 frozen``."""
+    needed = models(plan, plan.items[plan.config.scope, item])
+    found = Counter(split_run_name(model.run)[0] for model in needed)
+    return ", ".join(f"{count} {run}" for run, count in found.items())
+
+
+def _row(cost: Cost) -> list[str]:
+    counts = (cost.models, cost.new, cost.trained, cost.free)
+    hours = (cost.training_hours, cost.testing_hours)
+    shown = (f"{value:,.2f}" if value < 10 else f"{value:,.0f}" for value in hours)
+    return [cost.item, *map(str, counts), *shown, _bytes(cost.bytes)]
+
+
+def _bytes(size: float) -> str:
+    if not size:
+        return "0"
+    unit = max((u for u in UNITS if size >= UNITS[u]), key=UNITS.__getitem__, default="kB")
+    return f"{size / UNITS[unit]:.3g} {unit}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], markdown: bool) -> str:
+    """Text in aligned columns, or Markdown; numbers to the right."""
+    lines = [header, *rows]
+    if markdown:
+        rule = ["---", *["--:"] * (len(header) - 1)]
+        return "\n".join(f"| {' | '.join(line)} |" for line in [header, rule, *lines[1:]])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
+        for line in lines
+    )

@@ -1,0 +1,80 @@
+"""The files of every stage: named here, and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from boldvision.runs_table import Evaluation
+
+MODEL = "{run}/{subjects}/{window}/seed-{seed}"
+"""A model: a run of the configuration, the subjects and window that it is trained on, its seed."""
+
+
+class Paths:
+    """Patterns of files, with the wildcards that rules know: ``{subject}``, ``{run}``, ….
+
+    Rules use them as they are, ``output: PATHS.trials``; who knows the names calls `format`.
+
+    Parameters
+    ----------
+    dataset
+        Names the folders below ``resources/`` and ``results/``.
+
+    Attributes
+    ----------
+    images, trials, voxels
+        Of a subject: the pictures that were seen, the trial table, the voxels of the region.
+    bold, series, quality
+        Clean series of a subject: their folder, and file and report of a session (two digits).
+    derivatives
+        What fMRIPrep made of a subject's raw data.
+    target
+        What a frozen network makes of a subject's images.
+    model, stage, model_json
+        A model's folder, the folder of one stage of its training, and the list of both.
+    pictures, scores, summary
+        Of a test set: reconstructions, and their values per image and pooled.
+    kept_scores, stimulus_features
+        No outputs: what the scoring of a test set, and of all, may find from earlier.
+    table, figure, scorecard, known_answer, gallery
+        Of a scope.
+    """
+
+    def __init__(self, dataset: str):
+        self.resources, self.results = f"resources/{dataset}", f"results/{dataset}"
+        self.logs, self.benchmarks = f"logs/{dataset}", f"benchmarks/{dataset}"
+
+        self.images = f"{self.resources}/images/{{subject}}.h5"
+        self.trials = f"{self.results}/trials/{{subject}}.parquet"
+        self.voxels = f"{self.results}/voxels/{{subject}}.npz"
+
+        self.bold = f"{self.results}/bold/{{preprocessing}}/{{subject}}"
+        self.series = f"{self.bold}/session{{session}}.npy"
+        self.quality = f"{self.bold}/session{{session}}.json"
+        self.derivatives = f"{self.results}/fmriprep/{{preprocessing}}/{{subject}}"
+
+        self.target = f"{self.results}/targets/{{target}}/{{subject}}.h5"
+        self.models = f"{self.results}/models"
+        self.model = f"{self.models}/{MODEL}"
+        self.stage = f"{self.model}/{{stage}}"
+        self.model_json = f"{self.model}/model.json"
+
+        test_set = f"{MODEL}/{{subject}}/{{test_set}}"
+        self.pictures = f"{self.results}/reconstructions/{test_set}"
+        self.scores = f"{self.results}/metrics/{test_set}.{{metrics}}.parquet"
+        self.summary = f"{self.results}/metrics/{test_set}.{{metrics}}.json"
+        self.kept_scores = f"{self.results}/kept_scores/{test_set}"
+        self.stimulus_features = f"{self.results}/stimulus_features"
+
+        scope = f"{self.results}/{{scope}}"
+        self.table = f"{scope}/tables/{{table}}.{{kind}}"
+        self.figure = f"{scope}/figures/{{figure}}.{{kind}}"
+        self.scorecard = f"{scope}/scorecard.{{kind}}"
+        self.known_answer = f"{scope}/known_answer.json"
+        self.gallery = f"{scope}/gallery"
+
+    def of(self, pattern: str, evaluation: Evaluation) -> str:
+        """A file of a model or of one of its test sets."""
+        return pattern.format(**asdict(evaluation))

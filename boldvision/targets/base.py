@@ -1,0 +1,109 @@
+"""The contract of a target, and how its files are read.
+
+A target is a package ``boldvision.targets.<kind>`` with the modules
+
+``settings``
+    with a class ``Target``, a :class:`BaseTarget` with a field ``kind``.
+``network``
+    with ``load(target, generators, device)``: a function that turns pictures, uint8 [N, H, W, 3],
+    into arrays [N, …] by name, float16 or float32, each image by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from boldvision.errors import UserError
+from boldvision.hdf5 import open_hdf5, plain_dataset, read_text
+
+DIGEST = "sha256"
+"""Attribute of a file with the sha256 of its values."""
+
+AGAIN = "run the stage `target` again"
+
+
+class TargetFile:
+    """What a frozen network made of a subject's images, read in full.
+
+    Parameters
+    ----------
+    path : str or Path
+        File of the stage `target`: ``image_id`` int64 [N], 1-based and sorted, and arrays [N, …].
+
+    Attributes
+    ----------
+    image_id : ndarray of int64, [N]
+    values : dict of str to ndarray, [N, …]
+
+    Raises
+    ------
+    UserError
+        The file is missing, or not as it was written.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        with open_hdf5(path, "what a frozen network makes of images", AGAIN) as file:
+            self.image_id = plain_dataset(file, "image_id", np.int64, (None,))[:]
+            self.values = {name: _read(file, name, len(self.image_id)) for name in _names(file)}
+            if digest(self.image_id, self.values) != read_text(file, DIGEST):
+                raise ValueError("other values than were written")
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """The array of that name.
+
+        Raises
+        ------
+        UserError
+            There is none.
+        """
+        if name not in self.values:
+            raise UserError(
+                f"{self.path}: expected {name!r}, found {', '.join(self.values)}: the run names a "
+                "target of another kind; correct it"
+            )
+        return self.values[name]
+
+    def rows(self, image_ids: np.ndarray) -> np.ndarray:
+        """Rows that hold `image_ids`.
+
+        Raises
+        ------
+        UserError
+            An image is not in the file.
+        """
+        rows = np.searchsorted(self.image_id, image_ids).clip(max=len(self.image_id) - 1)
+        missing = np.unique(image_ids[self.image_id[rows] != image_ids])
+        if missing.size:
+            raise UserError(
+                f"{self.path}: nothing of images {missing[:5].tolist()} ({len(missing)} in all). "
+                f"{AGAIN.capitalize()} to add the images that are needed now."
+            )
+        return rows
+
+
+def digest(image_id: np.ndarray, values: Mapping[str, np.ndarray]) -> str:
+    """The sha256 of a file's values."""
+    sha256 = hashlib.sha256(image_id.tobytes())
+    for name in sorted(values):
+        sha256.update(name.encode())
+        sha256.update(values[name])
+    return sha256.hexdigest()
+
+
+def _names(file: h5py.File) -> list[str]:
+    return sorted(name for name in file if name != "image_id")
+
+
+def _read(file: h5py.File, name: str, n: int) -> np.ndarray:
+    """An array [n, …] of float16 or float32."""
+    link = file.get(name, getlink=True)
+    stored = file[name] if isinstance(link, h5py.HardLink) else None
+    wide = isinstance(stored, h5py.Dataset) and stored.dtype == np.float32
+    extents = [None] * (len(stored.shape) - 1) if isinstance(stored, h5py.Dataset) else []
+    return plain_dataset(file, name, np.float32 if wide else np.float16, (n, *extents))[:]

@@ -1,0 +1,24 @@
+"""What every target's settings have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from boldvision.config.runs import Generator
+from boldvision.config.section import Name, Section
+
+
+class BaseTarget(Section):
+    """Settings of a frozen network that turns images into what a decoder is trained to predict."""
+
+    kind: Name = Field(description="a package of boldvision.targets")
+
+    def bytes_per_image(self, generators: Mapping[str, Generator]) -> float:
+        """Size on disk of what it makes of one image; `generators` are those that it uses."""
+        raise NotImplementedError
+
+    def generator_names(self) -> tuple[str, ...]:
+        """Entries of `generators` that it uses."""
+        return ()
