@@ -28,7 +28,7 @@ help:
 	@echo "make test            lint, types, unit, cluster, workflow and end-to-end tests"
 	@echo "make seeds [SEEDS=…]  check the known answer of three simulated datasets"
 	@echo "make bench           measure speed and memory (benchmarks/*.json)"
-	@echo "make docs            rewrite the table of keys, the schema and the costs of the targets"
+	@echo "make docs            rewrite what is generated of the documentation, and the schema"
 	@echo "make lock            resolve envs/*.in anew"
 	@echo "make clean           remove .env and what the demo made"
 

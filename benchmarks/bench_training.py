@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from boldvision import config
 from boldvision.decoders.dynadiff.model import Dynadiff
+from boldvision.decoders.dynadiff.settings import BrainModule, Run, Training
 from boldvision.device import best_device
 from boldvision.generators.base import (
     Generator,
@@ -47,13 +48,14 @@ N_TR = 6
 
 def dynadiff(generator: Generator, voxels: int, hidden: int) -> Dynadiff:
     """A Dynadiff of one subject."""
-    run = config.DynadiffRun(
+    run = Run(
         decoder="dynadiff",
         split="standard",
         preprocessing="nsd_prep",
         generator="tiny",
-        brain_module=config.BrainModule(hidden=hidden),
-        training=config.Training(learning_rate=1e-3),
+        latents="vae",
+        brain_module=BrainModule(hidden=hidden),
+        training=Training(learning_rate=1e-3),
     )
     return Dynadiff({"subject": voxels}, N_TR, generator, run)
 

@@ -97,8 +97,19 @@ class Jobs:
         return [self.paths.images.format(subject=s) for s in self.trained_subjects(wildcards)]
 
     def training_series(self, wildcards: Any) -> list[str]:
-        """Clean series of the sessions that a run is trained on."""
+        """Clean series of the sessions that a run is trained on.
+
+        Raises
+        ------
+        UserError
+            A subject has fewer.
+        """
         subjects, sessions = self.trained_subjects(wildcards), self._run(wildcards).sessions
+        try:
+            for subject in subjects:
+                self.config.require_sessions(sessions or 1, subject, f"run {wildcards.run!r}")
+        except ValueError as error:
+            raise UserError(str(error)) from None
         return [file for s in subjects for file in self._series(wildcards, s, sessions)]
 
     def tested_series(self, wildcards: Any) -> list[str]:

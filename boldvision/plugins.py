@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import boldvision.decoders
 import boldvision.targets
 from boldvision.errors import UserError
 from boldvision.files import reading
+from boldvision.shipped import shipped
 
 if TYPE_CHECKING:
     from boldvision.config.runs import BaseRun
@@ -29,6 +31,11 @@ VARIABLE = "BOLDVISION_PLUGINS"
 
 PACKAGES = {"decoders": boldvision.decoders, "targets": boldvision.targets}
 SETTINGS = "settings.py"
+FILES = {
+    "decoders": (SETTINGS, "stages.py", "decoder.py", "cost.py", "rules.smk"),
+    "targets": (SETTINGS, "network.py"),
+}
+"""What the folder of a decoder or a target must have."""
 NAMED = {"decoders": "runs.yaml", "targets": "targets.yaml"}
 """File with the named settings of a decoder or a target."""
 
@@ -39,19 +46,35 @@ def use(folders: Sequence[str]) -> None:
     Raises
     ------
     UserError
-        A folder holds no plug-in, or two plug-ins have the same name.
+        A folder holds no plug-in, a plug-in lacks a file, or two have the same name.
     """
-    places = [Path(folder).expanduser().absolute() for folder in folders]
+    places = [Path(shipped(folder)).expanduser().absolute() for folder in folders]
     for place in places:
-        if not any(place.glob(f"{kind}/*/{SETTINGS}") for kind in PACKAGES):
-            raise UserError(
-                f"plugins: expected decoders/NAME/{SETTINGS} or targets/NAME/{SETTINGS} in "
-                f"{place}, found neither; correct its path"
-            )
+        _check(place)
     os.environ[VARIABLE] = os.pathsep.join(map(str, places))
     _extend(places)
     for kind in PACKAGES:
         found(kind)
+
+
+def _check(place: Path) -> None:
+    from boldvision.config.section import NAME  # which imports this module
+
+    folders = [f for kind in FILES for f in place.glob(f"{kind}/[!._]*/")]
+    if not folders:
+        raise UserError(
+            f"plugins: {place}: expected a folder decoders/NAME or targets/NAME in it, found none; "
+            "correct the path"
+        )
+    for folder in folders:
+        if not re.fullmatch(NAME, folder.name):
+            raise UserError(f"plugins: {folder}: expected a name of a-z, 0-9 and _; rename it")
+        for name in FILES[folder.parent.name]:
+            if not (folder / name).is_file():
+                raise UserError(
+                    f"plugins: {folder}: expected {', '.join(FILES[folder.parent.name])}, found no "
+                    f"{name}; add it, as CONTRIBUTING.md says"
+                )
 
 
 def _extend(places: Sequence[Path]) -> None:
@@ -191,12 +214,13 @@ def named(kind: str, own: dict[str, dict[str, Any]], simulated: bool) -> Named:
 def _read_named(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     with reading(file, "named settings under `miniature` and `real`", "correct it"):
         content = yaml.safe_load(file.read_text())
-        parts = [content.get(key) or {} for key in ("miniature", "real")]
-        if set(content) - {"miniature", "real", "test"} or not all(
-            isinstance(p, dict) for p in parts
-        ):
-            raise ValueError(f"the keys {', '.join(map(str, content))}")
-    return parts[0], parts[1]
+        if other := set(content) - {"miniature", "real", "test"}:
+            raise ValueError(f"the key {min(other)}")
+        miniature, real = (content.get(key) or {} for key in ("miniature", "real"))
+        for name, settings in [*miniature.items(), *real.items()]:
+            if not isinstance(settings, dict):
+                raise ValueError(f"{name}: {settings}")
+    return miniature, real
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from boldvision import plugins
 from boldvision.config import Betas, Config
 from boldvision.config.messages import messages
 from boldvision.config.section import Name, Section, Text
+from boldvision.datasets.choose import dataset_of
 from boldvision.errors import UserError
 from boldvision.files import reading
 from boldvision.shipped import shipped
@@ -178,7 +179,7 @@ def _check(config: Config, scope: str, line: Any) -> None:
             )
     try:
         for window in _windows(config, scope, line.window):
-            config.window(window)
+            dataset_of(config).check_window(config, window)
         _check_sessions(config, scope, line)
     except ValueError as error:
         raise UserError(f"{_named(config)}: {line.item}: {error}") from None

@@ -71,7 +71,7 @@ def _names_in_annotations(tree: ast.AST) -> Iterator[str]:
 
 
 class _Executed(ast.NodeTransformer):
-    """Drops what is not executed: strings that stand alone, `pass`, types and their imports."""
+    """Drops what is not executed: strings that stand alone, `pass`, declarations of types."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         value = node.value

@@ -4,15 +4,17 @@ Every module is edited, one at a time, in a copy of the project's code, and the 
 their parameter `code`, which is what Snakemake compares.
 """
 
+import os
 import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 from snakemake.api import OutputSettings, ResourceSettings, SnakemakeApi
 from snakemake.rules import Rule
@@ -63,7 +65,8 @@ class Reruns:
         ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
         for part in ("boldvision", "workflow/scripts"):
             shutil.copytree(ROOT / part, copy / part, ignore=ignored)
-        with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+        quiet = OutputSettings(quiet={Quietness.ALL})
+        with patch.dict(os.environ), SnakemakeApi(quiet) as api:  # the workflow sets variables
             workflow = api.workflow(ResourceSettings(cores=1), snakefile=ROOT / "Snakefile")
             workflow = workflow._workflow  # there is no other way to its rules
         self.copy = copy
@@ -71,7 +74,7 @@ class Reruns:
         self._code, config = workflow.globals["CODE"], workflow.globals["CONFIG"]
         runs = {config.run(name).decoder: Wildcards(run=name) for name in config.run_names}
         targets = {config.target(name).kind: Wildcards(target=name) for name in config.target_names}
-        self._cases = {"": Wildcards()} | runs | targets
+        self._cases = [("", Wildcards()), *runs.items(), *targets.items()]
         self.modules = {
             ".".join(path.relative_to(copy).with_suffix("").parts).removesuffix(".__init__"): path
             for path in sorted(copy.rglob("*.py"))
@@ -89,7 +92,7 @@ class Reruns:
         }
 
     def _cases_of(self, code: Callable) -> Iterator[tuple[str, str]]:
-        for case, wildcards in self._cases.items():
+        for case, wildcards in self._cases:
             with suppress(OtherWildcard):
                 yield case, code(wildcards)
                 if not case:
@@ -100,22 +103,16 @@ class Reruns:
         """What :meth:`after` says of every module."""
         return {module: self.after(module) for module in self.modules}
 
-    @contextmanager
-    def edited(self, *modules: str, edit: str = EDIT) -> Iterator[None]:
-        """With `edit` at the end of modules."""
-        texts = {module: self.modules[module].read_text() for module in modules}
-        try:
-            for module, text in texts.items():
-                self.modules[module].write_text(text + edit)
-            yield
-        finally:
-            for module, text in texts.items():
-                self.modules[module].write_text(text)
-
     def after(self, *modules: str, edit: str = EDIT) -> set[str]:
-        """Rules, and cases of rules, that run again after an edit of all of `modules`."""
-        with self.edited(*modules, edit=edit):
+        """Rules, and cases of rules, that run again when `edit` is at the end of all `modules`."""
+        texts = {self.modules[module]: self.modules[module].read_text() for module in modules}
+        try:
+            for path, text in texts.items():
+                path.write_text(text + edit)
             found = self.fingerprints()
+        finally:
+            for path, text in texts.items():
+                path.write_text(text)
         return {name for name in self.before if found[name] != self.before[name]}
 
 
@@ -127,16 +124,13 @@ def table(reruns: Reruns) -> str:
     """Modules after whose edit the same rules run again, and these rules."""
     groups: dict[tuple[str, ...], set[str]] = {}
     for module, effects in reruns.effects.items():
-        if reruns.modules[module].stat().st_size:
+        if effects and reruns.modules[module].stat().st_size:
             groups.setdefault(_summed(reruns.before, effects), set()).add(module)
     order = _summed(reruns.before, set(reruns.before))
     rows = sorted(groups.items(), key=lambda row: [order.index(name) for name in row[0]])
-    known = set().union(*groups.values())
-    counted = known - groups.get((), set())
+    listed = set().union(*groups.values())
     lines = [
-        f"| {', '.join(_shortened(modules, counted if rules else known))} |"
-        f" {', '.join(rules) or 'nothing'} |"
-        for rules, modules in rows
+        f"| {', '.join(_shortened(modules, listed))} | {', '.join(r)} |" for r, modules in rows
     ]
     return "\n".join(["| an edit of | runs again |", "|---|---|", *lines])
 
@@ -151,11 +145,11 @@ def _summed(order: Collection[str], names: set[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(named))
 
 
-def _shortened(modules: set[str], known: set[str]) -> list[str]:
-    """Modules without `boldvision.`; ``package.*`` if all of it that are known are there."""
+def _shortened(modules: set[str], listed: set[str]) -> list[str]:
+    """Modules without `boldvision.`; ``package.*`` if all of it that are listed are among them."""
     chosen = set(modules)
     for package in sorted({name.rpartition(".")[0] for name in modules} - {"boldvision"}):
-        within = {name for name in known if f"{name}.".startswith(f"{package}.")}
+        within = {name for name in listed if f"{name}.".startswith(f"{package}.")}
         if len(within) > 1 and within <= chosen:
             chosen = chosen - within | {f"{package}.*"}
     return [f"`{name.removeprefix('boldvision.')}`" for name in sorted(chosen)]

@@ -47,6 +47,7 @@ from boldvision.config.signal import (
     split_window_name,
 )
 from boldvision.errors import UserError
+from boldvision.plugins import Named
 
 __all__ = [
     "S3",
@@ -196,7 +197,7 @@ class Config(Section):
     )
     costs: Costs
     _runs: dict[str, BaseRun] = PrivateAttr(default_factory=dict)
-    _named: dict[str, plugins.Named] = PrivateAttr(default_factory=dict)
+    _named: dict[str, Named] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _find_named(self) -> Config:
@@ -260,16 +261,6 @@ class Config(Section):
                     f"runs of {name} leave none to train on; hold out fewer"
                 )
         return self
-
-    @property
-    def resources(self) -> str:
-        """Folder of what is downloaded."""
-        return f"resources/{self.dataset}"
-
-    @property
-    def results(self) -> str:
-        """Folder of what is made."""
-        return f"results/{self.dataset}"
 
     @property
     def run_names(self) -> list[str]:

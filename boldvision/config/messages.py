@@ -31,8 +31,8 @@ KEYS = {
 }
 """What is said of keys, whatever their values."""
 
-TAGGED = ("preprocessing", "runs")
-"""Sections whose entries are of several kinds; pydantic puts the kind into an entry's place."""
+TAGGED = "preprocessing"
+"""Section whose entries are of several kinds; pydantic puts the kind into an entry's place."""
 
 
 def messages(error: ValidationError, *where: str) -> list[str]:
@@ -47,7 +47,7 @@ def messages(error: ValidationError, *where: str) -> list[str]:
 
 
 def _line(place: list[str], told: str) -> str:
-    if place and place[0] in TAGGED:
+    if place and place[0] == TAGGED:
         del place[2:3]
     place = [key for key in place if key != "[key]"]  # pydantic's mark: the key itself is wrong
     return f"{'.'.join(place)}: {told}" if place else told

@@ -52,6 +52,9 @@ class Dataset(Protocol):
     def check(self, config: Config) -> None:
         """Raise ValueError, which names the key, unless a configuration can be of this dataset."""
 
+    def check_window(self, config: Config, name: str) -> None:
+        """Raise ValueError, which names it, if a window lies beyond every run."""
+
     def check_places(self, config: Config) -> None:
         """Raise UserError where a job would write into an existing copy of the data."""
 

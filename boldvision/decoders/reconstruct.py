@@ -17,6 +17,7 @@ from boldvision.decoders.record import MODEL, read_model_record
 from boldvision.device import best_device
 from boldvision.errors import UserError
 from boldvision.files import atomic, only_job, replace_folder, sha256
+from boldvision.fingerprint import fingerprint
 from boldvision.hdf5 import write_text
 from boldvision.trials.windows import AveragedWindows, Windows, load_windows
 
@@ -61,11 +62,7 @@ def reconstruct(
                 shape = (len(windows), *pictures.shape[1:])
                 file.create_dataset("images", shape, np.uint8, track_times=False)
             file["images"][batch] = pictures
-        for name in ("trial", "image_id"):
-            values = trials[name].to_numpy(np.int64)
-            file.create_dataset(name, data=values, track_times=False)
-        file.attrs["dropped"] = windows.dropped
-        write_text(file, "label", decoder.label)
+        _describe(file, windows, decoder.label)
         if constant == len(windows):
             raise UserError(
                 f"{out}: expected pictures, found that all {constant} are of a single colour each; "
@@ -73,6 +70,14 @@ def reconstruct(
                 "`reconstruction` of the run, and at the generator; then train the model anew."
             )
     return constant
+
+
+def _describe(file: h5py.File, windows: Windows | AveragedWindows, label: str) -> None:
+    for name in ("trial", "image_id"):
+        values = windows.trials[name].to_numpy(np.int64)
+        file.create_dataset(name, data=values, track_times=False)
+    file.attrs["dropped"] = windows.dropped
+    write_text(file, "label", label)
 
 
 def count_constant(pictures: np.ndarray) -> int:
@@ -84,7 +89,7 @@ def main(argv: list[str]) -> None:
     """Stage `reconstruct`: one file per test window in folder ``--out``.
 
     Finished windows wait in ``<out>.partial`` until all are there, so a killed job goes on, if the
-    model, the seed and all settings are the same. One job at a time works on ``--out``.
+    model, the seed, all settings and the code are the same. One job at a time works on ``--out``.
     """
     parser = argparse.ArgumentParser(prog="boldvision reconstruct", description=__doc__)
     add_data_arguments(parser)
@@ -105,7 +110,8 @@ def _reconstruct_all(arguments: argparse.Namespace, work: Path) -> None:
     known = sha256(arguments.model / MODEL)
     model = Trained(run, arguments.model, generators(settings), data, arguments.seed, best_device())
     decoder = plugins.module("decoders", run.decoder, "decoder").load(model)
-    partial = work / digest(settings, data.name, data.contents(), arguments.seed, known)
+    code = fingerprint(__name__, f"boldvision.decoders.{run.decoder}.decoder")
+    partial = work / digest(settings, data.name, data.contents(), arguments.seed, known, code)
     for name, window in settings["windows"].items():
         target = partial / f"{name}.h5"
         if target.exists():

@@ -14,13 +14,18 @@ PARAMETERS, RECORD, MODEL = "model.safetensors", "training.json", "model.json"
 REMEDY = "remove its folder and run again to train the model anew"
 
 
-def write_model_record(folder: Path, decoder: str, stages: Iterable[str]) -> None:
-    """Write ``model.json``: the files that the stages made, with their sha256."""
+def artefacts(folder: Path, stages: Iterable[str]) -> dict[str, str]:
+    """The sha256 of every file that stages of a model made, by its name in the model's folder."""
     made = sorted(path for stage in stages for path in (folder / stage).rglob("*"))
     files = [path for path in made if path.is_file()]
-    artefacts = {path.relative_to(folder).as_posix(): sha256(path) for path in files}
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
+
+
+def write_model_record(folder: Path, decoder: str, stages: Iterable[str]) -> None:
+    """Write ``model.json``: the files that the stages made, with their sha256."""
+    record = {"decoder": decoder, "artefacts": artefacts(folder, stages)}
     with atomic(folder / MODEL) as part:
-        part.write_text(json.dumps({"decoder": decoder, "artefacts": artefacts}, indent=2))
+        part.write_text(json.dumps(record, indent=2))
 
 
 def read_model_record(folder: Path) -> dict[str, Any]:

@@ -11,9 +11,11 @@ from boldvision import config, plugins
 from boldvision.cli import settings_from
 from boldvision.decoders.arguments import add_data_arguments, generators, preprocessing
 from boldvision.decoders.base import Job, SubjectData, digest, read_data
-from boldvision.decoders.record import MODEL, read_model_record, write_model_record
+from boldvision.decoders.record import MODEL, artefacts, read_model_record, write_model_record
 from boldvision.errors import UserError
 from boldvision.files import only_job, replace_folder, sha256
+from boldvision.fingerprint import fingerprint
+from boldvision.targets.base import target_digest
 from boldvision.training import environment
 
 
@@ -21,8 +23,8 @@ def main(name: str, argv: list[str]) -> None:
     """Stage `name`, ``DECODER.STAGE``: writes folder ``--out``, named like the stage.
 
     A killed job goes on from ``<out>.checkpoint``, if seed, subjects, their data, the model it
-    started from and all settings are the same. One job at a time works on ``--out``. The last
-    stage writes the model's ``model.json``.
+    started from, earlier stages, all settings and the code are the same. One job at a time works
+    on ``--out``. The last stage writes the model's ``model.json``.
     """
     decoder, stage = name.split(".")
     known = plugins.stages(decoder)
@@ -36,7 +38,7 @@ def main(name: str, argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     environment.believe_launcher()
     work = arguments.out.with_name(f"{arguments.out.name}.checkpoint")
-    job = _job(arguments, work, stage)
+    job = _job(arguments, work, name)
     run = plugins.module("decoders", decoder, stage).main
     if not environment.is_main_process():
         return run(job)
@@ -49,15 +51,17 @@ def main(name: str, argv: list[str]) -> None:
         shutil.rmtree(work)
 
 
-def _job(arguments: argparse.Namespace, work: Path, stage: str) -> Job:
+def _job(arguments: argparse.Namespace, work: Path, name: str) -> Job:
     settings = settings_from(arguments.settings)
     more = settings_from(arguments.job)
     run = plugins.run_settings(plugins.merge(settings["run"], more))
     data = read_data(arguments.data, preprocessing(settings))
     _require_targets(run, data)
     contents = [subject.contents(run.sessions) for subject in data]
-    start = _start_digest(run, arguments.start)
-    names = [subject.name for subject in data]
+    contents += [[target_digest(s.targets[t]) for t in run.target_names()] for s in data]
+    known = [settings, [subject.name for subject in data], contents, arguments.seed]
+    before = [_start_digest(run, arguments.start), _earlier(arguments.out.parent, *name.split("."))]
+    code = fingerprint(__name__, f"boldvision.decoders.{name}")
     return Job(
         run=run,
         data=data,
@@ -67,8 +71,14 @@ def _job(arguments: argparse.Namespace, work: Path, stage: str) -> Job:
         model=arguments.out.parent,
         start=arguments.start,
         out=work / "out",
-        checkpoints=work / digest(stage, settings, names, contents, arguments.seed, start),
+        checkpoints=work / digest(*known, *before, code),
     )
+
+
+def _earlier(model: Path, decoder: str, stage: str) -> dict[str, str]:
+    """Digests of what the stages before this one made, by file."""
+    stages = list(plugins.stages(decoder))
+    return artefacts(model, stages[: stages.index(stage)])
 
 
 def _require_targets(run: config.BaseRun, data: Sequence[SubjectData]) -> None:

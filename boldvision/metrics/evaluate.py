@@ -17,13 +17,12 @@ from boldvision.errors import UserError
 from boldvision.files import atomic
 from boldvision.metrics import weights
 from boldvision.metrics.identification import TIES
-from boldvision.metrics.measures import MEASURES
+from boldvision.metrics.measures import MEASURES, Scored
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from boldvision.metrics.inputs import Reconstructions
-    from boldvision.metrics.measures import Scored
 
 BOOTSTRAP_INTERVAL = "95 %, bootstrap over images"
 
@@ -192,12 +191,7 @@ def main(argv: list[str]) -> int:
     add("--images", required=True, help="HDF5 of the stimuli")
     add("--settings", required=True, help="section `metrics` and `set` (names): JSON, or its path")
     add("--cache", required=True, help="folder that keeps the features of stimuli; may be deleted")
-    add(
-        "--kept",
-        required=True,
-        help="folder that keeps the scores of this test set, metric by "
-        "metric, from which another job takes them; may be deleted",
-    )
+    add("--kept", required=True, help="folder that keeps this test set's scores; may be deleted")
     add("--seed", type=int, default=0, help="of bootstrap samples and of the pairs of chance")
     add("--threads", type=int, default=os.cpu_count() or 1)
     add("--out", required=True, help="per image: Parquet")

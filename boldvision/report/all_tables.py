@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from boldvision.report import results
-from boldvision.report.results import Evaluation
+from boldvision.report.results import Result
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class AllTables:
         Of bootstrap samples and sign flips.
     """
 
-    evaluations: Mapping[int, list[Evaluation]]
+    evaluations: Mapping[int, list[Result]]
     dataset: str
     simulated: bool
     seed: int

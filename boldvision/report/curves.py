@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from boldvision.config import split_window_name
 from boldvision.errors import UserError
-from boldvision.report.results import Evaluation
+from boldvision.report.results import Result
 
 
-def curves(evaluations: list[Evaluation]) -> dict[str, dict[str, Evaluation]]:
+def curves(evaluations: list[Result]) -> dict[str, dict[str, Result]]:
     """Row of the runs table: test window: the model that is shown there.
 
     In the window that one model of a run is trained in, the run's row of a model per window shows
@@ -20,7 +20,7 @@ def curves(evaluations: list[Evaluation]) -> dict[str, dict[str, Evaluation]]:
 
     Parameters
     ----------
-    evaluations : list of Evaluation
+    evaluations : list of Result
         Of one subject.
 
     Raises
@@ -29,7 +29,7 @@ def curves(evaluations: list[Evaluation]) -> dict[str, dict[str, Evaluation]]:
         A row has models of several runs, or several of a window.
     """
     single = one_models(evaluations).values()
-    found: dict[str, dict[str, Evaluation]] = {}
+    found: dict[str, dict[str, Result]] = {}
     for row, models in _by_window(evaluations).items():
         first = next(iter(models.values()))
         if _is_one(models):
@@ -45,27 +45,27 @@ def curves(evaluations: list[Evaluation]) -> dict[str, dict[str, Evaluation]]:
     return found
 
 
-def one_models(evaluations: list[Evaluation]) -> dict[str, Evaluation]:
+def one_models(evaluations: list[Result]) -> dict[str, Result]:
     """Row that is one model: that model, in the order of the runs table."""
     rows = _by_window(evaluations).items()
     return {row: next(iter(models.values())) for row, models in rows if _is_one(models)}
 
 
-def origin(evaluations: list[Evaluation]) -> str:
+def origin(evaluations: list[Result]) -> str:
     """The window that shifts count from: the first one model's, or the one that all are shifts of.
 
     Parameters
     ----------
-    evaluations : list of Evaluation
+    evaluations : list of Result
         Of one subject.
     """
     single = [e.window for e in one_models(evaluations).values()]
     return single[0] if single else split_window_name(evaluations[0].window)[0]
 
 
-def _by_window(evaluations: list[Evaluation]) -> dict[str, dict[str, Evaluation]]:
+def _by_window(evaluations: list[Result]) -> dict[str, dict[str, Result]]:
     """Row: training window: model."""
-    rows: dict[str, dict[str, Evaluation]] = {}
+    rows: dict[str, dict[str, Result]] = {}
     for e in evaluations:
         models = rows.setdefault(e.row, {})
         first = next(iter(models.values()), e)
@@ -79,13 +79,13 @@ def _by_window(evaluations: list[Evaluation]) -> dict[str, dict[str, Evaluation]
     return rows
 
 
-def _is_one(models: dict[str, Evaluation]) -> bool:
+def _is_one(models: dict[str, Result]) -> bool:
     """One model, and not the only shift that a scope has a model of its own for."""
     first, *others = models.values()
     elsewhere = set(first.scores) != {first.window} or not split_window_name(first.window)[1]
     return not others and elsewhere
 
 
-def _relation(e: Evaluation) -> tuple[str, str, str]:
+def _relation(e: Result) -> tuple[str, str, str]:
     """What the models of all shifts have in common."""
     return e.run, e.subjects, split_window_name(e.window)[0]

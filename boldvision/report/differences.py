@@ -13,7 +13,7 @@ from boldvision.metrics.intervals import bootstrap_interval
 from boldvision.report import published
 from boldvision.report.all_tables import AllTables
 from boldvision.report.formats import Cell, Header, Section, Sheet
-from boldvision.report.results import Evaluation, data_note, metrics_of
+from boldvision.report.results import Result, data_note, metrics_of
 from boldvision.report.tables import TABLES, by_row
 from boldvision.seeds import numpy_generator
 
@@ -68,11 +68,11 @@ class Comparison:
     """
 
     tables: tuple[int, ...]
-    row: list[Evaluation]
-    reference: list[Evaluation]
+    row: list[Result]
+    reference: list[Result]
 
 
-def comparisons(tables: Mapping[int, list[Evaluation]]) -> list[Comparison]:
+def comparisons(tables: Mapping[int, list[Result]]) -> list[Comparison]:
     """Every row of every table with the table's reference, each pair of models once.
 
     Parameters
@@ -147,7 +147,7 @@ def _compare(comparison: Comparison, data: str, seed: int) -> list[dict[str, Any
     return records
 
 
-def pairs(row: list[Evaluation], reference: list[Evaluation], metric: str) -> pd.DataFrame:
+def pairs(row: list[Result], reference: list[Result], metric: str) -> pd.DataFrame:
     """Values of a metric that both rows have.
 
     Returns
@@ -160,12 +160,12 @@ def pairs(row: list[Evaluation], reference: list[Evaluation], metric: str) -> pd
     return pd.concat(both, axis=1, join="inner", keys=["row", "reference"]).reset_index()
 
 
-def _by_image(evaluations: Iterable[Evaluation], metric: str) -> pd.Series:
+def _by_image(evaluations: Iterable[Result], metric: str) -> pd.Series:
     values = pd.concat([e.images(metric).assign(subject=e.subject) for e in evaluations])
     return values.groupby(["subject", "image_id"])["value"].mean()
 
 
-def _chance(evaluations: list[Evaluation], metric: str) -> float:
+def _chance(evaluations: list[Result], metric: str) -> float:
     return float(np.mean([e.score(metric).chance for e in evaluations]))
 
 

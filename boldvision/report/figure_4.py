@@ -176,7 +176,7 @@ def figure_4(
     shifts = sorted({shift for row in rows for shift in row.files})
     decoded = _read(rows, moments, blur)
     columns = [times(shifted(training_window, shift), windows, tr_s) for shift in shifts]
-    step = round(timing.trial_s / columns[0].tr_s)
+    step = round(timing.trial_s / tr_s)
     places = [shifts.index(shift) if shift in shifts else None for shift in (-step, 0, step)]
     figure, grid = _canvas(len(moments), 1 + len(rows), len(shifts))
     for k, moment in enumerate(moments):

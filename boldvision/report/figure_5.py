@@ -12,7 +12,7 @@ from matplotlib.ticker import MultipleLocator
 from boldvision.report import style
 from boldvision.report.curves import curves, one_models
 from boldvision.report.panels import Point, legend, metric_panels
-from boldvision.report.results import Evaluation
+from boldvision.report.results import Result
 from boldvision.report.times import Timing, times
 
 XLABEL = "Upper end of the test window (s after image onset)"
@@ -20,7 +20,7 @@ XLABEL = "Upper end of the test window (s after image onset)"
 
 @style.styled()
 def figure_5(
-    evaluations: list[Evaluation],
+    evaluations: list[Result],
     metrics: list[str],
     windows: Mapping[str, Mapping[str, Any]],
     timing: Timing,
@@ -30,7 +30,7 @@ def figure_5(
 
     Parameters
     ----------
-    evaluations : list of Evaluation
+    evaluations : list of Result
         Of one subject; a row is a curve, as in `boldvision.report.curves.curves`.
     metrics : list of str
         One panel each.
@@ -55,7 +55,7 @@ def figure_5(
 
 
 def points(
-    evaluations: list[Evaluation], windows: Mapping[str, Mapping[str, Any]]
+    evaluations: list[Result], windows: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, list[Point]]:
     """Curve: its points over the upper end of the test window (s after onset), by time."""
     return {
@@ -72,7 +72,7 @@ def points(
 
 def mark_times(
     axes: Axes,
-    evaluations: list[Evaluation],
+    evaluations: list[Result],
     windows: Mapping[str, Mapping[str, Any]],
     timing: Timing,
 ) -> None:

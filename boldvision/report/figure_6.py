@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 from boldvision.errors import UserError
 from boldvision.report import style
 from boldvision.report.panels import Point, legend, metric_panels
-from boldvision.report.results import Evaluation
+from boldvision.report.results import Result
 from boldvision.report.times import WindowTimes, times
 
 
 def durations(
-    evaluations: list[Evaluation], windows: Mapping[str, Mapping[str, Any]]
-) -> list[tuple[WindowTimes, Evaluation]]:
+    evaluations: list[Result], windows: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[WindowTimes, Result]]:
     """Models by the duration of their window, the shortest first.
 
     Raises
@@ -40,7 +40,7 @@ def durations(
 
 @style.styled()
 def figure_6(
-    evaluations: list[Evaluation],
+    evaluations: list[Result],
     metrics: list[str],
     windows: Mapping[str, Mapping[str, Any]],
     note: str = "",
@@ -65,5 +65,5 @@ def figure_6(
 
 
 def _decoder(run: str) -> str:
-    """Name of a run as rows of tables are named: ``mean_image`` is Mean image."""
+    """Name of a run as rows of tables are named: ``nearest_image`` is Nearest image."""
     return run.replace("_", " ").capitalize()

@@ -9,17 +9,17 @@ from boldvision.config import split_run_name
 from boldvision.errors import UserError
 from boldvision.report import style
 from boldvision.report.panels import Point, legend, metric_panels
-from boldvision.report.results import Evaluation
+from boldvision.report.results import Result
 
 PRETRAINED, NOT_PRETRAINED = "Pretrained", "Not pretrained"
 
 
-def training_sessions(evaluation: Evaluation, all_sessions: int) -> int:
+def training_sessions(evaluation: Result, all_sessions: int) -> int:
     """Sessions that a model was trained on: in its run's name, or all of the subject's."""
     return split_run_name(evaluation.run)[1] or all_sessions
 
 
-def points(evaluations: list[Evaluation], all_sessions: int) -> dict[str, list[Point]]:
+def points(evaluations: list[Result], all_sessions: int) -> dict[str, list[Point]]:
     """Curve: its points over the number of training sessions, in order.
 
     Raises
@@ -42,13 +42,13 @@ def points(evaluations: list[Evaluation], all_sessions: int) -> dict[str, list[P
 
 @style.styled()
 def figure_9(
-    evaluations: list[Evaluation], metrics: list[str], all_sessions: int, note: str = ""
+    evaluations: list[Result], metrics: list[str], all_sessions: int, note: str = ""
 ) -> Figure:
     """Every metric over the number of training sessions (paper, Figure 9).
 
     Parameters
     ----------
-    evaluations : list of Evaluation
+    evaluations : list of Result
         Of one subject; a row is a curve.
     metrics : list of str
         One panel each.

@@ -15,7 +15,7 @@ from boldvision.metrics.intervals import bootstrap_interval
 from boldvision.report import panels, style
 from boldvision.report.figure_5 import XLABEL, mark_times, points
 from boldvision.report.panels import Point
-from boldvision.report.results import Evaluation, Score
+from boldvision.report.results import Result, Score
 from boldvision.report.times import Timing
 
 PUBLISHED, LEAKAGE_FREE, SIZE_MATCHED = "as published", "leakage-free", "size-matched"
@@ -73,13 +73,13 @@ def find_leaks(trials: pd.DataFrame) -> Leaks:
 
 
 def by_split(
-    evaluations: list[Evaluation], rows: Iterable[Mapping[str, Any]]
-) -> dict[str, list[Evaluation]]:
+    evaluations: list[Result], rows: Iterable[Mapping[str, Any]]
+) -> dict[str, list[Result]]:
     """Evaluations of each split, in rows of the same names; size-matched ones need not be there.
 
     Parameters
     ----------
-    evaluations : list of Evaluation
+    evaluations : list of Result
     rows : iterable of mapping
         What they were read from, with ``split``, that of their run.
 
@@ -89,7 +89,7 @@ def by_split(
         A row of the runs table is not a name and the split of its run, as in ``General, as
         published``, or is not there both as published and leakage-free.
     """
-    found: dict[str, list[Evaluation]] = {split: [] for split in SPLITS.values()}
+    found: dict[str, list[Result]] = {split: [] for split in SPLITS.values()}
     for e, row in zip(evaluations, rows, strict=True):
         name, _, said = e.row.rpartition(", ")
         if not name or said not in found or SPLITS.get(row["split"]) != said:
@@ -151,7 +151,7 @@ def difference(
 
 @style.styled()
 def leakage(
-    splits: Mapping[str, list[Evaluation]],
+    splits: Mapping[str, list[Result]],
     leaks: Leaks,
     metric: str,
     windows: Mapping[str, Mapping[str, Any]],

@@ -10,14 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from boldvision.report import published, style
-from boldvision.report.results import Evaluation, Metric, Score
+from boldvision.report.results import Metric, Result, Score
 
 
 class Point(NamedTuple):
     """A point of a curve: where it lies on the x axis, and a model tested in a window."""
 
     x: float
-    evaluation: Evaluation
+    evaluation: Result
     test_window: str
 
     def score(self, metric: str) -> Score:

@@ -16,7 +16,7 @@ from boldvision.report import results
 from boldvision.report.panels import full_metric_name
 from boldvision.report.pictures import Blocks, picture_grid, read_images, reconstructions_of
 from boldvision.report.ranking import ranking
-from boldvision.report.results import Evaluation
+from boldvision.report.results import Result
 from boldvision.report.tables import by_row
 
 
@@ -45,7 +45,7 @@ class RankedPictures:
     note: str
 
     @cached_property
-    def decoders(self) -> dict[str, list[Evaluation]]:
+    def decoders(self) -> dict[str, list[Result]]:
         """Decoder: its evaluations, one per subject.
 
         Raises

@@ -7,15 +7,15 @@ import pandas as pd
 
 from boldvision.errors import UserError
 from boldvision.report import published
-from boldvision.report.results import Evaluation
+from boldvision.report.results import Result
 
 
-def ranking(evaluations: list[Evaluation], metric: str) -> pd.Series:
+def ranking(evaluations: list[Result], metric: str) -> pd.Series:
     """Images that all evaluations have, the best first.
 
     Parameters
     ----------
-    evaluations : list of Evaluation
+    evaluations : list of Result
         One per subject, each in its training window.
     metric : str
         Whose per-image value is averaged over `evaluations`.

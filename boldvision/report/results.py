@@ -1,4 +1,4 @@
-"""The evaluations that a table or figure is made of."""
+"""The results that a table or figure is made of."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Result:
     """One model, tested on one subject in one or several windows.
 
     Attributes
@@ -131,7 +131,7 @@ class Evaluation:
         return chosen
 
 
-def read(rows: Iterable[Mapping[str, Any]]) -> list[Evaluation]:
+def read(rows: Iterable[Mapping[str, Any]]) -> list[Result]:
     """Read the evaluations that a rule lists.
 
     Parameters
@@ -158,13 +158,13 @@ def read(rows: Iterable[Mapping[str, Any]]) -> list[Evaluation]:
     return evaluations
 
 
-def _read_one(row: Mapping[str, Any]) -> Evaluation:
+def _read_one(row: Mapping[str, Any]) -> Result:
     path = Path(row["summary"])
     with reading(path, "the summary of an evaluation", AGAIN):
         summary = json.loads(path.read_text())
         if missing := [key for key in SUMMARY_KEYS if key not in summary]:
             raise ValueError(f"no {', '.join(missing)}")
-        return Evaluation(
+        return Result(
             **{key: row[key] for key in ("row", "run", "subjects", "subject", "window", "tr_s")},
             parquet=Path(row["parquet"]),
             protocol=summary["protocol"],
@@ -190,7 +190,7 @@ def _score(**fields: float) -> Score:
     return Score(**fields)  # type: ignore[arg-type]
 
 
-def _same_scoring(evaluations: list[Evaluation]) -> None:
+def _same_scoring(evaluations: list[Result]) -> None:
     first = evaluations[0]
     for other in evaluations[1:]:
         same = (first.protocol, first.direction) == (other.protocol, other.direction) and all(
@@ -205,7 +205,7 @@ def _same_scoring(evaluations: list[Evaluation]) -> None:
             )
 
 
-def metrics_of(evaluations: list[Evaluation]) -> dict[str, Metric]:
+def metrics_of(evaluations: list[Result]) -> dict[str, Metric]:
     """The metrics that every evaluation has, in the order of the first."""
     return {
         name: metric
@@ -214,7 +214,7 @@ def metrics_of(evaluations: list[Evaluation]) -> dict[str, Metric]:
     }
 
 
-def one_subject(evaluations: list[Evaluation]) -> str:
+def one_subject(evaluations: list[Result]) -> str:
     """The test subject that all evaluations share.
 
     Raises
@@ -231,16 +231,14 @@ def one_subject(evaluations: list[Evaluation]) -> str:
     return subjects[0]
 
 
-def note(
-    evaluations: list[Evaluation], dataset: str, simulated: bool, split: str = "standard"
-) -> str:
+def note(evaluations: list[Result], dataset: str, simulated: bool, split: str = "standard") -> str:
     """Subject, split, dataset and generator, as shown above a figure of one subject.
 
     The time-resolved splits are told in a line of their own.
 
     Parameters
     ----------
-    evaluations : list of Evaluation
+    evaluations : list of Result
     dataset : str
         Name of the dataset.
     simulated : bool
@@ -258,7 +256,7 @@ def note(
     return f"{one_subject(evaluations)}{first}{about}"
 
 
-def data_note(evaluations: list[Evaluation], dataset: str, simulated: bool) -> str:
+def data_note(evaluations: list[Result], dataset: str, simulated: bool) -> str:
     """Dataset and generator, as shown above a figure of several subjects."""
     kind = f"simulated dataset {dataset}" if simulated else f"dataset {dataset}"
     generators = sorted({e.generator_label for e in evaluations} - {""})

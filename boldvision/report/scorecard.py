@@ -10,7 +10,7 @@ import pandas as pd
 from boldvision.metrics.intervals import bootstrap_interval
 from boldvision.report import published
 from boldvision.report.all_tables import AllTables
-from boldvision.report.results import Evaluation
+from boldvision.report.results import Result
 from boldvision.report.tables import MEAN, OURS, PUBLISHED, TABLES, published_row, table
 
 Z = 1.96
@@ -60,9 +60,9 @@ def scorecard(tables: AllTables) -> pd.DataFrame:
 
 
 def _cells(
-    number: int, evaluations: list[Evaluation], frame: pd.DataFrame, seed: int
+    number: int, evaluations: list[Result], frame: pd.DataFrame, seed: int
 ) -> list[dict[str, Any]]:
-    repeating: dict[str | None, list[Evaluation]] = {}
+    repeating: dict[str | None, list[Result]] = {}
     for e in evaluations:
         repeating.setdefault(published_row(number, e.row), []).append(e)
     ours = {
@@ -113,7 +113,7 @@ def _our_part(theirs: Any, own: Any, low: float, high: float) -> dict[str, Any]:
 
 
 def mean_interval(
-    evaluations: list[Evaluation], metric: str, seed: int, samples: int = 2000
+    evaluations: list[Result], metric: str, seed: int, samples: int = 2000
 ) -> tuple[float, float]:
     """Bootstrap 95 % interval over the images of several subjects, in the paper's units.
 

@@ -15,7 +15,7 @@ from boldvision.errors import UserError
 from boldvision.metrics.intervals import standard_error
 from boldvision.metrics.measures import MEASURES
 from boldvision.report import published
-from boldvision.report.results import Evaluation, metrics_of
+from boldvision.report.results import Result, metrics_of
 
 MEAN = "mean"
 OURS, PUBLISHED = "ours", "published"
@@ -170,7 +170,7 @@ def published_row(number: int, row: str) -> str | None:
     return name if name in published.rows(number) else None
 
 
-def by_row(evaluations: list[Evaluation]) -> dict[str, list[Evaluation]]:
+def by_row(evaluations: list[Result]) -> dict[str, list[Result]]:
     """Row of ours: its evaluations, one per subject.
 
     Raises
@@ -178,7 +178,7 @@ def by_row(evaluations: list[Evaluation]) -> dict[str, list[Evaluation]]:
     UserError
         A row has two models of a subject.
     """
-    groups: dict[str, list[Evaluation]] = {}
+    groups: dict[str, list[Result]] = {}
     for e in evaluations:
         group = groups.setdefault(e.row, [])
         if other := next((o for o in group if o.subject == e.subject), None):
@@ -190,7 +190,7 @@ def by_row(evaluations: list[Evaluation]) -> dict[str, list[Evaluation]]:
     return groups
 
 
-def comparable(evaluation: Evaluation, metric: str, simulated: bool) -> bool:
+def comparable(evaluation: Result, metric: str, simulated: bool) -> bool:
     """Whether a number of ours may be read against the paper's.
 
     It may where the data are real, the generator's weights and the metric's network are the
@@ -232,7 +232,7 @@ def trained_parameters(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 def table(
     number: int,
-    evaluations: list[Evaluation],
+    evaluations: list[Result],
     dataset: str,
     simulated: bool,
     trained: Mapping[str, int] | None = None,
@@ -243,7 +243,7 @@ def table(
     ----------
     number : int
         Of the table in the paper, 1 to 8.
-    evaluations : list of Evaluation
+    evaluations : list of Result
         Every row on every subject, in the model's own window.
     dataset : str
         Name of the dataset.
@@ -280,7 +280,7 @@ def table(
     return frame.astype({**counts, "comparable": bool, "genuine": bool})
 
 
-def _subjects(number: int, evaluations: list[Evaluation]) -> list[str]:
+def _subjects(number: int, evaluations: list[Result]) -> list[str]:
     """Subjects of a table: the mean alone, or last after all that are published or ours."""
     known = set(published.subjects(number)) - {MEAN}
     each = known | {e.subject for e in evaluations} if known else set()
@@ -333,9 +333,7 @@ def _published_records(number: int, subject: str, row: str) -> list[dict[str, An
     return records
 
 
-def _our_record(
-    subject: str, chosen: list[Evaluation], metric: str, simulated: bool
-) -> dict[str, Any]:
+def _our_record(subject: str, chosen: list[Result], metric: str, simulated: bool) -> dict[str, Any]:
     factor = published.scale(metric)
     scores = [e.score(metric) for e in chosen]
     values = [factor * s.value for s in scores]

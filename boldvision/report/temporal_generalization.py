@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 
 from boldvision.errors import UserError
 from boldvision.report import published, style
-from boldvision.report.results import Evaluation, Metric
+from boldvision.report.results import Metric, Result
 from boldvision.report.times import one_period, times
 
 
 def matrix(
-    evaluations: list[Evaluation], metric: str, windows: Mapping[str, Mapping[str, Any]]
+    evaluations: list[Result], metric: str, windows: Mapping[str, Mapping[str, Any]]
 ) -> tuple[np.ndarray, list[str], list[str]]:
     """Metric of every training window in every test window, in the paper's units.
 
@@ -40,7 +40,7 @@ def matrix(
     def by_time(name: str) -> float:
         return times(name, windows, tr_s).upper_end_s
 
-    models: dict[str, Evaluation] = {}
+    models: dict[str, Result] = {}
     for e in evaluations:
         other = models.setdefault(e.window, e)
         if other is not e:
@@ -60,7 +60,7 @@ def matrix(
 
 @style.styled()
 def temporal_generalization(
-    evaluations: list[Evaluation],
+    evaluations: list[Result],
     metrics: list[str],
     windows: Mapping[str, Mapping[str, Any]],
     note: str = "",
@@ -70,7 +70,7 @@ def temporal_generalization(
     Parameters are those of `boldvision.report.figure_5.figure_5`. Both axes are the window's upper
     end, s after onset; the line joins the cells of models tested where they were trained.
     """
-    runs: dict[str, list[Evaluation]] = {}
+    runs: dict[str, list[Result]] = {}
     for e in evaluations:
         runs.setdefault(e.run, []).append(e)
     shown = [(metric, models) for models in runs.values() for metric in metrics]
@@ -85,7 +85,7 @@ def temporal_generalization(
 
 def _draw_matrix(
     axes: Axes,
-    models: list[Evaluation],
+    models: list[Result],
     metric: str,
     windows: Mapping[str, Mapping[str, Any]],
     named: bool,
@@ -112,7 +112,7 @@ def _draw_matrix(
     _draw_bar(bar, metric, info, _chance(models, metric))
 
 
-def _chance(evaluations: list[Evaluation], metric: str) -> float:
+def _chance(evaluations: list[Result], metric: str) -> float:
     """Mean over all cells, in the paper's units."""
     found = [e.score(metric, window).chance for e in evaluations for window in e.scores]
     return published.scale(metric) * float(np.mean(found))

@@ -8,7 +8,7 @@ from typing import Any
 
 from boldvision.config import Window, split_window_name
 from boldvision.errors import UserError
-from boldvision.report.results import Evaluation
+from boldvision.report.results import Result
 from boldvision.trials.windows import nearest_sample
 
 
@@ -90,7 +90,7 @@ def times(name: str, windows: Mapping[str, Mapping[str, Any]], tr_s: float | Non
     return WindowTimes(int(nearest_sample(window.start_s, tr_s)) + window.shift, window.n_tr, tr_s)
 
 
-def one_period(evaluations: Iterable[Evaluation]) -> float:
+def one_period(evaluations: Iterable[Result]) -> float:
     """The sampling period that the series of all evaluations have, s.
 
     Raises
@@ -100,7 +100,9 @@ def one_period(evaluations: Iterable[Evaluation]) -> float:
     """
     found = {e.run: e.tr_s for e in evaluations}
     if len(set(found.values())) > 1:
-        several = ", ".join(f"{run} {tr_s or 'none'}" for run, tr_s in found.items())
+        several = ", ".join(
+            f"{run} {tr_s:.3g}" if tr_s else f"{run} none" for run, tr_s in found.items()
+        )
         raise UserError(
             f"runs table: expected series of one sampling period (s) on one axis, found {several}; "
             "give them an item each"

@@ -47,13 +47,8 @@ def clean(
     ----------
     series
         [volumes, voxels], raw units; not changed.
-    detrend
-        `cosine`: the drift of the paper (section 2.3); `linear`: that of the released code;
-        `cosine_linear`: both, which the paper's words do not rule out.
-    cutoff_s
-        Longest period that the cosines keep, s; `linear` does not use it.
-    tr_s
-        Sampling period, s.
+    detrend, cutoff_s, tr_s
+        See `drift_basis`.
 
     Returns
     -------
@@ -95,6 +90,18 @@ def drift_basis(n_volumes: int, detrend: str, cutoff_s: float, tr_s: float) -> n
     (``nilearn.glm.first_level.design_matrix``): half periods that fit the run, as many as have a
     period of `cutoff_s` or more. `linear` is the constant and the slope, `cosine_linear` the
     cosines and then what they lack of the slope.
+
+    Parameters
+    ----------
+    n_volumes
+        Of the run.
+    detrend
+        `cosine`: the drift of the paper (section 2.3); `linear`: that of the released code;
+        `cosine_linear`: both, which the paper's words do not rule out.
+    cutoff_s
+        Longest period that the cosines keep, s; `linear` does not use it.
+    tr_s
+        Sampling period, s.
 
     Returns
     -------

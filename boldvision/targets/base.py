@@ -24,6 +24,7 @@ from boldvision.hdf5 import open_hdf5, plain_dataset, read_text
 DIGEST = "sha256"
 """Attribute of a file with the sha256 of its values."""
 
+EXPECTED = "what a frozen network makes of images"
 AGAIN = "run the stage `target` again"
 
 
@@ -48,7 +49,7 @@ class TargetFile:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        with open_hdf5(path, "what a frozen network makes of images", AGAIN) as file:
+        with open_hdf5(path, EXPECTED, AGAIN) as file:
             self.image_id = plain_dataset(file, "image_id", np.int64, (None,))[:]
             self.values = {name: _read(file, name, len(self.image_id)) for name in _names(file)}
             if digest(self.image_id, self.values) != read_text(file, DIGEST):
@@ -87,12 +88,24 @@ class TargetFile:
         return rows
 
 
+def target_digest(path: str | Path) -> str:
+    """The sha256 that a file says its values have.
+
+    Raises
+    ------
+    UserError
+        The file is missing or damaged.
+    """
+    with open_hdf5(path, EXPECTED, AGAIN) as file:
+        return read_text(file, DIGEST)
+
+
 def digest(image_id: np.ndarray, values: Mapping[str, np.ndarray]) -> str:
     """The sha256 of a file's values."""
     sha256 = hashlib.sha256(image_id.tobytes())
     for name in sorted(values):
         sha256.update(name.encode())
-        sha256.update(values[name])
+        sha256.update(values[name].tobytes())
     return sha256.hexdigest()
 
 

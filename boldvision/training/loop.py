@@ -70,22 +70,38 @@ def optimize(
     model, optimizer = accelerator.prepare(model.train(), optimizer)
     checkpoint = Checkpoint(checkpoints, accelerator, model, optimizer)
     progress = checkpoint.load()
-    first = progress.step
+    first, started = progress.step, time.monotonic()
+    _loop(model, optimizer, objective, accelerator, settings, seed, checkpoint, progress)
+    seconds = time.monotonic() - started
+    return {
+        "steps": settings.steps,
+        "resumed_at": first,
+        "losses": progress.losses,
+        "samples_per_second": (settings.steps - first) * settings.batch_size / max(seconds, 1e-9),
+        "seconds": seconds,
+        "processes": accelerator.num_processes,
+    }
+
+
+def _loop(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    objective: Objective,
+    accelerator: Accelerator,
+    settings: config.Training,
+    seed: int,
+    checkpoint: Checkpoint,
+    progress: Progress,
+) -> None:
+    """All steps that `progress` lacks, with a checkpoint now and then and where it is stopped."""
     unlogged = torch.tensor(progress.unlogged, device=accelerator.device)
-    started = time.monotonic()
     with _StopOnTerm() as stop:
         bar = tqdm(
-            range(first, settings.steps), initial=first, total=settings.steps, unit="step",
-            mininterval=10, disable=not accelerator.is_main_process, file=sys.stderr,
+            range(progress.step, settings.steps), initial=progress.step, total=settings.steps,
+            unit="step", mininterval=10, disable=not accelerator.is_main_process, file=sys.stderr,
         )  # fmt: skip
         for step in bar:
-            rate = learning_rate(
-                step, settings.learning_rate, settings.warmup_steps, settings.steps
-            )
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            torch.manual_seed(derive(seed, "dropout", step, accelerator.process_index))
-            unlogged += _update(model, optimizer, objective, accelerator, settings, step)
+            unlogged += _update(model, optimizer, objective, accelerator, settings, seed, step)
             progress.step = step + 1
             stopping = stop.requested(accelerator)
             if _log(progress, unlogged, accelerator, settings, stopping):
@@ -96,15 +112,6 @@ def optimize(
             if stopping:
                 sys.exit(INTERRUPTED)
     check_state(accelerator, model, optimizer, progress.step, progress.losses)
-    seconds = time.monotonic() - started
-    return {
-        "steps": settings.steps,
-        "resumed_at": first,
-        "losses": progress.losses,
-        "samples_per_second": (settings.steps - first) * settings.batch_size / max(seconds, 1e-9),
-        "seconds": seconds,
-        "processes": accelerator.num_processes,
-    }
 
 
 def _log(
@@ -134,9 +141,14 @@ def _update(
     objective: Objective,
     accelerator: Accelerator,
     settings: config.Training,
+    seed: int,
     step: int,
 ) -> torch.Tensor:
     """One optimizer step; this process's mean loss."""
+    rate = learning_rate(step, settings.learning_rate, settings.warmup_steps, settings.steps)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    torch.manual_seed(derive(seed, "dropout", step, accelerator.process_index))
     pieces = micro_batches(
         settings.batch_size,
         settings.device_batch_size,

@@ -63,6 +63,7 @@ class Windows:
         self._window, self._preprocessing = window, preprocessing
         self._series = _open(series_files, trials["session"].unique())
         _, n_volumes, self.n_voxels = next(iter(self._series.values())).shape
+        self._require_onsets(trials["onset_s"].max(), n_volumes)
         series, first = first_samples(trials, window, preprocessing)
         inside = (first >= 0) & (first + self.n_tr <= n_volumes)
         if not inside.any():
@@ -86,6 +87,18 @@ class Windows:
         for window, (session, run, row) in zip(batch, where.tolist(), strict=True):
             window[:] = self._series[session][run, row : row + self.n_tr]
         return batch
+
+    def _require_onsets(self, last_s: float, n_volumes: int) -> None:
+        """Raise UserError if an image appears when its run is over."""
+        if isinstance(self._preprocessing, Betas):
+            return
+        end_s = self._preprocessing.first_volume_s + n_volumes * self._preprocessing.tr_s
+        if last_s > end_s:
+            raise UserError(
+                f"{next(iter(self._files.values()))}: expected a run of more than {last_s:g} s, "
+                f"the last onset of the trial table, found {n_volumes} volumes, {end_s:g} s; "
+                "prepare this session again, or run the stage `trials` again"
+            )
 
     def _require_series(self, series: np.ndarray) -> None:
         found = min(len(values) for values in self._series.values())

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,12 +40,9 @@ def test_snakemake_accepts(name, tmp_path):
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    if name == "default":
-        return
-    defaults = yaml.safe_load((ROOT / "profiles" / name / "profile.yaml").read_text())
-    mem_mb = defaults["default-resources"]["mem_mb"]
-    assert f"mem_mb={mem_mb}" in done.stdout + done.stderr
-    assert "gpu=" in done.stdout + done.stderr
+    most = yaml.safe_load((ROOT / "profiles" / name / "profile.yaml").read_text())
+    found = int(re.search(r"gpu=(\d+)", done.stdout + done.stderr)[1])
+    assert found == min(2, most.get("resources", {"gpu": 2})["gpu"])
 
 
 @pytest.mark.survives(
@@ -71,5 +69,24 @@ def test_slurm_has_a_partition_for_gpus_and_one_without():
     gpus = [limits.get("max_gpu", 0) for limits in partitions.values()]
     assert min(gpus) == 0
     assert max(gpus) > 0
-    longest = max(limits["max_runtime"] for limits in partitions.values())
-    assert profile["default-resources"]["runtime"] <= longest
+    (job,) = profile["config"]
+    assert 0 < int(job.removeprefix("gpus_per_job=")) <= min(profile["resources"]["gpu"], max(gpus))
+
+
+def test_every_rule_fits_a_partition_of_slurm():
+    file = ROOT / "profiles" / "slurm" / "partitions.yaml"
+    partitions = yaml.safe_load(file.read_text())["partitions"].values()
+    rules = [*ROOT.glob("workflow/rules/*.smk"), *ROOT.glob("boldvision/decoders/*/rules.smk")]
+    bodies = [body for rule in rules for body in re.split("^rule ", rule.read_text(), flags=re.M)]
+    stated = {body: re.search(r"^ +runtime=(\d+)", body, re.MULTILINE) for body in bodies}
+    for body, runtime in stated.items():
+        mem_mb = re.search(r"^ +mem_mb=(\d+)(,| \*)", body, re.MULTILINE)
+        fits = [
+            limits
+            for limits in partitions
+            if ("max_gpu" in limits or "  gpu=" not in body)
+            and int(runtime[1] if runtime else 0) <= limits["max_runtime"]
+            and int(mem_mb[1] if mem_mb else 0) <= limits["max_mem_mb"]
+        ]
+        assert fits, body
+    assert sum(map(bool, stated.values())) > 20

@@ -6,7 +6,6 @@ cleans and reconstructs; while it trains, Snakemake alone is, and the training e
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,18 +15,19 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from tests.unit.config_data import ROOT, values_of
+
 MODEL = "dynadiff/subj01/main/seed-0"
 TARGET = f"results/killed/reconstructions/{MODEL}/subj01/single_trial"
 FILES = [
     "results/killed/bold/nsd_prep/subj01/session01.npy",
-    f"results/killed/models/{MODEL}/model.safetensors",
+    f"results/killed/models/{MODEL}/train/model.safetensors",
     f"{TARGET}/main.h5",
 ]
 MOMENTS = {
     "download": "resources/killed/nsddata_timeseries/**/session01.partial/*.gz",
     "prepare": "results/killed/bold/nsd_prep/subj01/.session01.part.npy",
-    "train": f"results/killed/models/{MODEL}.checkpoint/*/step-*.pt",
+    "train": f"results/killed/models/{MODEL}/train.checkpoint/*/step-*.pt",
     "reconstruct": f"{TARGET}.partial/*/.main.part.h5",
 }
 """What each stage writes before it is finished."""
@@ -35,13 +35,13 @@ MOMENTS = {
 
 def prepare_folder(folder):
     """A folder to run in, with the default configuration cut down to one session."""
-    config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+    config = values_of()
     config |= {"dataset": "killed", "s3": {"serve": "resources/killed/bucket"}}
     config["subjects"] = {"subj01": config["subjects"]["subj01"]}
     config["subjects"]["subj01"] |= {"sessions": 1, "rest_sessions": []}
     config["design"] |= {"images": 1825, "images_per_subject": 250, "shared_images": 25}
     for scope in config["scopes"].values():
-        scope |= {"subjects": ["subj01"], "specialized_shifts": []}
+        scope |= {"subjects": ["subj01"], "specialized_shifts": [], "few_sessions": [1]}
     config["runs"]["dynadiff_pretrained"]["pretrained"]["subjects"] = ["subj01"]
     run = config["runs"]["dynadiff"]
     run["training"] |= {"steps": 60, "warmup_steps": 10, "checkpoint_every": 20}
@@ -49,7 +49,6 @@ def prepare_folder(folder):
     run["reconstruction"] |= {"batch_size": 2}
     (folder / "config").mkdir(parents=True)
     (folder / "config" / "config.yaml").write_text(yaml.safe_dump(config))
-    shutil.copy(ROOT / "config" / "runs.tsv", folder / "config")
     (folder / "boldvision").symlink_to(ROOT / "boldvision")
 
 
@@ -118,7 +117,7 @@ def test_bytes_are_the_same(undisturbed, killed, file):
 
 
 def test_training_went_on_from_its_checkpoint(undisturbed, killed):
-    record = f"results/killed/models/{MODEL}/training.json"
+    record = f"results/killed/models/{MODEL}/train/training.json"
     whole, resumed = (json.loads((root / record).read_text()) for root in (undisturbed, killed))
     assert whole["resumed_at"] == 0
     assert resumed["resumed_at"] >= 20

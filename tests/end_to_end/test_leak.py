@@ -21,7 +21,6 @@ from boldvision import cli, config
 from boldvision.datasets.miniature import bold, scenes
 from boldvision.datasets.miniature.known_answer.identification import pixel_identification
 from boldvision.datasets.nsd.runs import TR_S
-from boldvision.generators import latents
 from boldvision.metrics.intervals import bootstrap_interval
 from boldvision.seeds import numpy_generator
 from boldvision.signal.clean import clean
@@ -38,12 +37,13 @@ RUN = {
     "decoder": "dynadiff",
     "preprocessing": "nsd_prep",
     "generator": "tiny",
+    "latents": "vae",
     "brain_module": {"hidden": 128, "dropout": 0.2},
     "training": {
         "steps": 300, "batch_size": 32, "device_batch_size": 32, "learning_rate": 6e-3,
         "warmup_steps": 20, "checkpoint_every": 1000,
     },
-    "reconstruction": {"steps": 10},
+    "reconstruction": {"steps": 10, "batch_size": 90},
 }  # fmt: skip
 CLEANING = {"kind": "nsd_prep", "detrend": "cosine", "cutoff_s": 400.0}
 WINDOW = {"start_s": 3.0, "n_tr": 6}
@@ -94,22 +94,31 @@ def simulate(folder, seed):
     with h5py.File(folder / "images.h5", "w") as file:
         file["image_id"] = np.arange(1, IMAGES + 1)
         file["images"] = scenes.render_all(seed, IMAGES, 48)
-    generator = config.Generator(**GENERATOR)
-    latents.encode(generator, folder / "images.h5", folder / "latents.h5", "cpu", batch=60)
+    settings = {
+        "target": {"kind": "vae", "generator": "tiny"},
+        "generators": {"tiny": GENERATOR},
+    }
+    files = ["--images", str(folder / "images.h5"), "--out", str(folder / "latents.h5")]
+    stage("target", settings, *files, "--batch-size", "60")
     return trials
 
 
 def identification(folder, split, seed):
     """Two-way identification by pixels of every test trial, by a model trained on `split`."""
-    settings = {"run": {**RUN, "split": split}, "generator": GENERATOR, "preprocessing": CLEANING}
-    data = ["--subjects", "subj01", "--seed", str(seed)]
-    files = {"trials": "trials.parquet", "bold": "bold", "latents": "latents.h5"}
-    data += [word for name, file in files.items() for word in (f"--{name}", str(folder / file))]
+    settings = {
+        "run": {**RUN, "split": split},
+        "generators": {"tiny": GENERATOR},
+        "preprocessing": CLEANING,
+    }
+    files = {"trials": "trials.parquet", "images": "images.h5", "bold": "bold"}
+    places = {name: str(folder / file) for name, file in files.items()}
+    places["targets"] = {"vae": str(folder / "latents.h5")}
+    data = ["--data", json.dumps({"subj01": places}), "--seed", str(seed)]
     model, made = folder / f"{split}.model", folder / split
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
-    stage("train", settings | {"window": WINDOW}, *data, "--out", str(model))
-    settings |= {"windows": {"main": WINDOW}, "trials": "all", "batch_size": 90}
+    stage("dynadiff.train", settings | {"window": WINDOW}, *data, "--out", f"{model}/train")
+    settings |= {"windows": {"main": WINDOW}, "trials": "all", "data_seed": seed}
     stage("reconstruct", settings, *data, "--model", str(model), "--out", str(made))
     return pixel_identification(made / "main.h5", folder / "images.h5")
 

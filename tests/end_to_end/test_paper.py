@@ -8,6 +8,8 @@ import running
 import yaml
 from running import ROOT, jobs
 
+from tests.unit.config_data import runs_table, write_runs_table
+
 OUT = ROOT / "results" / "miniature" / "thin"
 TABLES = [*(f"table_{number}" for number in range(1, 9)), "differences"]
 FIGURES = [
@@ -35,9 +37,7 @@ def finished():
     """Make what is missing."""
     thin = yaml.safe_load((ROOT / "tests" / "end_to_end" / "thin.yaml").read_text())
     names = {name.replace("thin", "dynadiff"): name for name in thin["runs"]}
-    runs = pd.read_csv(ROOT / "config" / "runs.tsv", sep="\t")
-    OUT.mkdir(parents=True, exist_ok=True)
-    runs.replace({"run": names}).to_csv(ROOT / thin["runs_table"], sep="\t", index=False)
+    write_runs_table(runs_table().replace({"run": names}), ROOT / thin["runs_table"])
     snakemake("--cores", "all", "--rerun-incomplete")
 
 

@@ -8,10 +8,13 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from boldvision import plugins
+from boldvision.decoders.record import MODEL, RECORD, write_model_record
 from boldvision.report.published import METRICS
 from boldvision.report.times import Timing
+from boldvision.runs_table import read_runs
 
-RUNS = Path(__file__).parents[2] / "config" / "runs.tsv"
+TABLES = [folder / "runs.tsv" for folder in plugins.found("decoders").values()]
 FOUR = ("subj01", "subj02", "subj05", "subj07")
 ABLATION = ["ssim", "alexnet_2", "clip", "miou"]
 
@@ -106,8 +109,11 @@ def evaluation(
     folder.mkdir(parents=True, exist_ok=True)
     stem.with_suffix(".json").write_text(json.dumps(summary))
     pd.concat(images).to_parquet(stem.with_suffix(".parquet"))
-    training = stem.with_suffix(".training.json")
-    training.write_text(json.dumps({"parameters": {"unet_trained": 1000 * len(row)}}))
+    model = stem.with_suffix(".model")
+    (model / "train").mkdir(parents=True, exist_ok=True)
+    record = {"sha256": "", "parameters": {"unet_trained": 1000 * len(row)}}
+    (model / "train" / RECORD).write_text(json.dumps(record))
+    write_model_record(model, "any", ["train"])
     return {
         "row": row,
         "run": run or row.lower().replace(" ", "_"),
@@ -115,7 +121,7 @@ def evaluation(
         "subject": subject,
         "window": name(trained),
         "tr_s": TR_S,
-        "training": str(training),
+        "model": str(model / MODEL),
         "parquet": str(stem.with_suffix(".parquet")),
         "summary": str(stem.with_suffix(".json")),
     }
@@ -131,7 +137,7 @@ def table_rows(folder: Path, subjects=("subj01", "subj02"), **kwargs) -> list[di
 
 def paper_rows(folder: Path, number: int, subjects=FOUR, **kwargs) -> list[dict]:
     """The evaluations of a table of the paper, as the runs table lists them."""
-    runs = pd.read_csv(RUNS, sep="\t").query(f"item == 'table_{number}'")
+    runs = pd.concat(map(read_runs, TABLES)).query(f"item == 'table_{number}'")
     return [
         evaluation(
             folder / line.run / line.test_set,

@@ -133,6 +133,25 @@ def test_with_no_good_checkpoint_training_begins_anew(
     assert not work.exists()
 
 
+@pytest.mark.survives(
+    "jobs",
+    "The code of training was edited, or a target was made anew, before a killed job is run again",
+    "Its checkpoint is of another model: training begins anew",
+)
+@pytest.mark.parametrize("changed", ["nothing", "code", "target"])
+def test_a_checkpoint_of_other_code_or_targets_is_not_gone_on_from(
+    generator, subject, folder, left, monkeypatch, changed
+):
+    out = folder / f"changed-{changed}"
+    taken_over(left, out)
+    if changed == "code":
+        monkeypatch.setattr("boldvision.decoders.stage.fingerprint", lambda *modules: "edited")
+    if changed == "target":
+        monkeypatch.setattr("boldvision.decoders.stage.target_digest", lambda path: "anew")
+    train(generator, [subject], out, **SETTINGS)
+    assert (record_of(out)["resumed_at"] > 0) is (changed == "nothing")
+
+
 def test_what_a_kill_left_unfinished_is_not_taken_for_a_checkpoint(
     generator, subject, folder, undisturbed, left
 ):

@@ -2,12 +2,12 @@
 
 import re
 
-import pandas as pd
 import pytest
-from pydantic import TypeAdapter
-from whole_config import ROOT, changed, places, renamed, whole_config
+from config_data import runs_table, write_runs_table
+from whole_config import changed, places, renamed, whole_config
 
-from boldvision.config import Config, Run
+from boldvision import plugins
+from boldvision.config import Config
 from boldvision.config.load import load_config
 from boldvision.config.messages import EXPECTED
 from boldvision.config.section import NAME
@@ -41,11 +41,21 @@ FREE_TEXT = {
 
 FREE_NUMBERS = {
     ("windows.*.start_s", -5): "windows before the image test for leaks",
+    ("windows.*.shift", -5): "so do shifts",
     ("scopes.*.specialized_shifts.*", -5): "so do shifts",
     ("figures.figure_4.shifts.*", -5): "so do shifts",
 }
-SCHEMAS = [TypeAdapter(model).json_schema() for model in (Config, Run)]
-NAMED = ("subjects", "preprocessing", "windows", "test_sets", "generators", "runs", "scopes")
+KINDS = [
+    getattr(plugins.module(package, name, "settings"), model)
+    for package, model in (("decoders", "Run"), ("targets", "Target"))
+    for name in plugins.found(package)
+]
+SCHEMAS = [model.model_json_schema() for model in (Config, *KINDS)]
+NAMED = (
+    "subjects", "preprocessing", "windows", "test_sets", "generators", "targets", "runs", "scopes",
+)  # fmt: skip
+READ_ONE_BY_ONE = ("runs", "targets")
+"""Sections of which each entry is read by the schema of its own kind."""
 
 
 @pytest.fixture(scope="module")
@@ -110,21 +120,19 @@ def test_no_string_can_be_hostile_but_the_free_ones(values, hostile):
 @pytest.mark.parametrize("hostile", HOSTILE)
 @pytest.mark.parametrize("column", ["item", "run", "sessions", "subjects", "window", "metrics"])
 def test_no_cell_of_the_runs_table_can_be_hostile(values, column, hostile, tmp_path):
-    runs = read_runs(ROOT / "config" / "runs.tsv")
+    runs = runs_table()
     runs.loc[0, column] = hostile
-    table = tmp_path / "runs.tsv"
-    runs.to_csv(table, sep="\t", index=False)
-    told = refused(values | {"runs_table": str(table)}, planned)
-    assert str(table) in told
+    table = write_runs_table(runs, tmp_path / "runs.tsv")
+    told = refused(values | {"runs_table": table}, planned)
+    assert table in told
     assert repr(hostile) in told
 
 
 def test_rows_of_the_runs_table_are_lines(values, tmp_path):
-    table = tmp_path / "runs.tsv"
     for row, told in (("", "at least 1 character"), ("a\nb", "one line of text")):
-        runs = pd.read_csv(ROOT / "config" / "runs.tsv", sep="\t", dtype=str)
+        runs = runs_table()
         runs.loc[2, "row"] = row
-        runs.to_csv(table, sep="\t", index=False)
+        table = write_runs_table(runs, tmp_path / "runs.tsv")
         with pytest.raises(UserError, match=rf"runs\.tsv: line 3 below the header: row: .*{told}"):
             read_runs(table)
 
@@ -151,11 +159,11 @@ def test_every_key_has_a_value_to_change(values):
     """So that the tests above leave none out."""
     keys = [(path, value) for path, value in places(values)]
     filled = {pattern(path) for path, value in keys if value not in (None, [], {})}
-    assert {pattern(path) for path, _ in keys} == filled
+    assert {pattern(path) for path, _ in keys} == filled | {"plugins"}  # folders, as others are
     found = {path[-1] for path, _ in keys}
     for schema in SCHEMAS:
-        for name, section in schema["$defs"].items():
-            assert set(section.get("properties", {})) <= found, name
+        for section in (schema, *schema.get("$defs", {}).values()):
+            assert set(section.get("properties", {})) <= found, section["title"]
 
 
 def test_every_field_has_a_pattern_or_bounds():
@@ -169,7 +177,7 @@ def test_every_field_has_a_pattern_or_bounds():
             assert part.keys() & {"enum", "const"} or part["pattern"] in EXPECTED, path
         if part.get("type") in ("integer", "number"):
             assert len(part.keys() & LIMITS.keys()) == 2, path
-        if part.get("type") == "object" and path[:2] != ("properties", "runs"):  # read one by one
+        if part.get("type") == "object" and path[1:2] not in [(n,) for n in READ_ONE_BY_ONE]:
             named = part.get("patternProperties", {}).keys() == {NAME}
             assert named or part["additionalProperties"] is False, path
 
@@ -218,9 +226,9 @@ def test_a_fault_is_a_sentence(values, place, value, told):
         (
             "test_sets.own.windows",
             ["main+224"],
-            r"window 'main\+224': .*Input should be less than or equal to 300",
+            r"windows\.main\+224: ends 310 s after the onset: expected an end within a run",
         ),
-        ("scopes.demo.specialized_shifts", [224], r"figure_4: .*'main\+224'"),
+        ("scopes.demo.specialized_shifts", [224], r"figure_4: windows\.main\+224: ends 310 s"),
         ("subjects.subj01.rest_sessions", [3, 5], r"\[5\] are beyond `sessions`, 4"),
         ("subjects.subj01.rest_sessions", [3, 3], "rest_sessions: 3: listed twice"),
         ("subjects.subj01.voxels", 12 * 14 * 11 + 1, "`voxels`: 1849 are more than `grid` has"),

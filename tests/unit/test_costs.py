@@ -1,7 +1,7 @@
 """What the paper costs: models against the paper, hours and disk from rates and shapes."""
 
 import importlib.util
-import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,9 +9,10 @@ import torch
 from decoder_data import REPOSITORY as ROOT
 
 from boldvision import costs, estimate
-from boldvision.config import Config
 from boldvision.config_docs import read_config, read_values
+from boldvision.decoders.artefact import write_artefact
 from boldvision.decoders.dynadiff.model import Dynadiff
+from boldvision.decoders.record import write_model_record
 from boldvision.errors import UserError
 from boldvision.generators.base import Generator
 from boldvision.plan import Plan
@@ -33,7 +34,7 @@ MODELS = {  # that an item needs, and that no item above it needs
     "figure_6": (6, 5),  # 6 TRs are table 1's
     "figure_7": (4, 0),
     "figure_9": (6 + 1 + 6, 6 + 1 + 5),  # 40 sessions from scratch are table 1's
-    "leakage": (32, 0),
+    "leakage": (32 + 1, 1),  # the size-matched control
     "temporal_generalization": (16, 0),
 }
 
@@ -59,28 +60,29 @@ def nsd(values):
 @pytest.fixture
 def miniature(values, tmp_path, monkeypatch):
     """The plan of a miniature of which nothing is there."""
-    for folder in ("results", "resources"):
-        monkeypatch.setattr(Config, folder, str(tmp_path / folder))
-    return Plan(values["miniature"]())
+    plan = Plan(values["miniature"]())
+    monkeypatch.chdir(tmp_path)
+    return plan
 
 
-def train(plan, model, rate, processes=1):
-    folder = ROOT / plan.config.results / "models" / model
-    folder.mkdir(parents=True)
-    record = {"samples_per_second": rate, "processes": processes}
-    (folder / "training.json").write_text(json.dumps(record))
+def train(plan, model, **record):
+    """A model whose one stage recorded this."""
+    run = model.split("/")[0]
+    folder = Path(plan.paths.models, model)
+    write_artefact(folder / "train", {}, record)
+    write_model_record(folder, plan.config.run(run).decoder, ["train"])
 
 
 def test_models_of_the_paper(nsd):
     found = {c.item: c for c in costs.costs(nsd, "paper", nsd.items_of("paper"), measured=False)}
     assert {item: (found[item].models, found[item].new) for item in MODELS} == MODELS
-    assert found["table_1"].mean_images == found["total"].mean_images == 4
+    assert found["table_1"].free == found["total"].free == 4
     assert found["total"].models == found["total"].new == sum(c.new for c in found.values()) / 2
     for name in ("training_hours", "testing_hours", "bytes"):
         *parts, total = (getattr(cost, name) for cost in found.values())
         assert sum(parts) == pytest.approx(total)
     leakage_free = 16
-    assert found["total"].models == sum(new for _, new in MODELS.values()) + leakage_free == 86
+    assert found["total"].models == sum(new for _, new in MODELS.values()) + leakage_free == 87
 
 
 def test_hours_of_one_model_are_those_of_the_paper(nsd):
@@ -108,7 +110,7 @@ def test_disk_follows_from_shapes(nsd):
     assert size("table_4", "clean series", "betas/subj02") == 40 * 750 * 14278 * 4
     assert size("table_5", "clean series", "fmriprep/subj05") == 40 * 12 * 188 * 20484 * 2
     assert costs.FSAVERAGE5 == surface.VERTICES
-    assert size("table_1", "latents", "subj01") == 10_000 * 2 * 4 * 64 * 64 * 2
+    assert size("table_1", "targets", "subj01") == 10_000 * 2 * 4 * 64 * 64 * 2
     assert size("table_1", "images", "subj01") == 10_000 * 425**2 * 3
     assert size("table_1", "reconstructions", "dynadiff/subj01") == 1000 * 512**2 * 3
     assert size("table_7", "reconstructions", "dynadiff/subj01") == 1000 * 512**2 * 3
@@ -124,20 +126,20 @@ def test_parameters_are_those_of_the_model(miniature, run):
 
     settings, window = miniature.config.run(run), "betas" if run == "dynadiff_betas" else "main"
     generator = miniature.config.generators["tiny"]
-    sizes = UNet2DConditionModel.load_config(f"{generator.folder}/image_unet")
+    sizes = UNet2DConditionModel.load_config(ROOT / generator.folder / "image_unet")
     with torch.device("meta"):
         unet = UNet2DConditionModel.from_config(sizes).requires_grad_(False)
         voxels = {"subj01": 320, "subj02": 300}
         n_tr = miniature.config.window(window).n_tr
         model = Dynadiff(voxels, n_tr, Generator(generator, unet, None, None), settings)
-    counted = costs.trained_parameters(miniature, costs.Model(run, "subj01+subj02", window, 0))
-    assert counted == sum(value.numel() for value in model.trained().values())
+    work = costs.training(miniature, costs.Model(run, "subj01+subj02", window, 0))
+    assert work["train"].bytes == 4 * sum(value.numel() for value in model.trained().values())
 
 
 def test_what_is_there_costs_nothing_more(miniature):
     before = costs.costs(miniature, "demo", ["table_1"])[0]
     assert (before.models, before.trained) == (2, 0)
-    train(miniature, "dynadiff/subj01/main/seed-0", rate=1100)
+    train(miniature, "dynadiff/subj01/main/seed-0", samples_per_second=1100, processes=1)
     after = costs.costs(miniature, "demo", ["table_1"])[0]
     assert (after.models, after.new, after.trained) == (2, 2, 1)
     assert after.training_hours == pytest.approx(before.training_hours / 2)
@@ -147,14 +149,24 @@ def test_what_is_there_costs_nothing_more(miniature):
 
 
 def test_a_run_goes_on_at_the_speed_of_its_models(miniature):
-    assert costs.samples_per_s(miniature, "dynadiff", measured=True) == 1100
-    train(miniature, "dynadiff/subj01/main/seed-0", rate=400, processes=2)
-    train(miniature, "dynadiff/subj02/main/seed-0", rate=100)
-    train(miniature, "mean_image/subj02/main/seed-0", rate=0)
-    assert costs.samples_per_s(miniature, "dynadiff", measured=True) == 150
-    assert costs.samples_per_s(miniature, "dynadiff", measured=False) == 1100
-    assert costs.samples_per_s(miniature, "mean_image", measured=True) == 1100
-    assert costs.samples_per_s(miniature, "dynadiff_betas", measured=True) == 1100
+    def hours(measured=True):
+        return costs.costs(miniature, "demo", ["table_1"], measured)[0].training_hours
+
+    before = hours()
+    train(miniature, "dynadiff/subj01/main/seed-0", samples_per_second=400, processes=2)
+    train(miniature, "mean_image/subj02/main/seed-0", trials=1)
+    assert costs.samples_per_s(miniature, "dynadiff", "train") == 200
+    samples = 600 * 64
+    assert (
+        before
+        == hours(measured=False)
+        == pytest.approx(2 * (samples / 1100 + miniature.config.costs.job_s) / 3600)
+    )
+    assert hours() == pytest.approx((samples / 200 + miniature.config.costs.job_s) / 3600)
+    train(miniature, "dynadiff/subj02/main/seed-0", samples_per_second=100, processes=1)
+    assert costs.samples_per_s(miniature, "dynadiff", "train") == 150
+    assert costs.samples_per_s(miniature, "mean_image", "train") is None
+    assert costs.samples_per_s(miniature, "dynadiff_betas", "train") is None
 
 
 def test_raw_files_of_a_job(nsd, miniature):
@@ -179,7 +191,7 @@ def test_command_prints_scopes_and_items(capsys):
     assert "| dynadiff_time_resolved/subj01/main-3/seed-0 |" in printed
     with pytest.raises(UserError, match="--scope: 'all' is none of demo, paper"):
         estimate.main(["--scope", "all"])
-    with pytest.raises(UserError, match="no line for 'figure_1'"):
+    with pytest.raises(UserError, match="no line of the runs table is for 'figure_1'"):
         estimate.main(["--item", "figure_1"])
 
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
+from config_data import ROOT
 from decoder_data import NSD_PREP, trial_table
-from whole_config import ROOT
 
 from boldvision import config
 from boldvision.config_docs import read_config

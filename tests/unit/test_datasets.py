@@ -59,6 +59,11 @@ def test_what_is_right_of_the_data_imports_no_dataset(place):
         assert not {name for name in imported(file) if "boldvision.datasets" in name}, file
 
 
+def test_rules_know_subjects_from_the_configuration():
+    for file in (ROOT / "workflow").rglob("*.smk"):
+        assert "subj\\d" not in file.read_text(), file
+
+
 def test_nothing_that_makes_data_imports_what_reads_results():
     """The known answer is looked at when all else is done; the dataset tells it by a list alone."""
     for file in sources("datasets"):

@@ -15,16 +15,21 @@ from accelerate.state import AcceleratorState, GradientState
 from decoder_data import WINDOW, data_arguments, reconstruct_arguments, write_subject
 
 from boldvision import cli, costs, plugins
-from boldvision.config_docs import read_config
+from boldvision.config.load import load_config
+from boldvision.config_docs import read_values
 from boldvision.fingerprint import Code
+from boldvision.hdf5 import read_text
 from boldvision.plan import Plan
 from boldvision.runs_table import read_runs
 from boldvision.shipped import ROOT
 
+PLUGINS = list(filter(None, os.environ.get(plugins.VARIABLE, "").split(os.pathsep)))
+"""Of a user who tests decoders of their own."""
 DECODERS = plugins.found("decoders")
+FILES = {"miniature": ["config.yaml"], "nsd": ["config.yaml", "nsd.yaml"]}
 CONFIGS = {
-    name: read_config([str(ROOT / "config" / file) for file in chosen])
-    for name, chosen in {"miniature": ["config.yaml"], "nsd": ["config.yaml", "nsd.yaml"]}.items()
+    name: load_config(read_values([str(ROOT / "config" / f) for f in files]) | {"plugins": PLUGINS})
+    for name, files in FILES.items()
 }
 CENTRAL = ("boldvision", "workflow", "profiles", "config", "Snakefile")
 PUBLISHED = {
@@ -200,7 +205,7 @@ def test_another_seed_makes_other_pictures_unless_nothing_is_random(study, model
 
 def test_the_label_of_its_generator_is_shown(study, model):
     label = study.generator.label if study.generator else ""
-    assert study.reconstruct(model).attrs["label"] == label
+    assert read_text(study.reconstruct(model), "label") == label
 
 
 @pytest.mark.survives(

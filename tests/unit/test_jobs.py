@@ -7,14 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
+from config_data import values_of
 
 from boldvision.config.load import load_config
 from boldvision.errors import UserError
-from boldvision.jobs import Jobs, as_json, one_of
+from boldvision.jobs import OPERATIONAL, Jobs, as_json, one_of
 
-ROOT = Path(__file__).parents[2]
-DEFAULT = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+DEFAULT = values_of()
 MODEL = {"run": "dynadiff", "subjects": "subj01+subj02", "window": "main+2", "seed": "0"}
 REPOSITORY = {"repository": "shi-labs/versatile-diffusion", "revision": "2926f8e"}
 
@@ -38,17 +37,26 @@ def wildcards(**values):
 
 
 def test_series_of_a_model_of_several_subjects(jobs):
-    series = jobs.series(wildcards(**MODEL))
+    series = jobs.training_series(wildcards(**MODEL))
     assert len(series) == 4 + 4
     assert series[4] == "results/miniature/bold/nsd_prep/subj02/session01.npy"
-    folders = jobs.bold(wildcards(**MODEL))
-    assert folders == [f"results/miniature/bold/nsd_prep/{name}" for name in ("subj01", "subj02")]
+    data = json.loads(jobs.data(wildcards(**MODEL)))
+    assert {name: places["bold"] for name, places in data.items()} == {
+        name: f"results/miniature/bold/nsd_prep/{name}" for name in ("subj01", "subj02")
+    }
 
 
 def test_series_of_one_test_subject(jobs):
     tested = wildcards(**MODEL, subject="subj02")
-    assert jobs.bold(tested) == ["results/miniature/bold/nsd_prep/subj02"]
-    assert len(jobs.series(tested)) == 4
+    assert json.loads(jobs.data(tested)) == {
+        "subj02": {
+            "trials": "results/miniature/trials/subj02.parquet",
+            "images": "resources/miniature/images/subj02.h5",
+            "bold": "results/miniature/bold/nsd_prep/subj02",
+            "targets": {"vae": "results/miniature/targets/vae/subj02.h5"},
+        }
+    }
+    assert len(jobs.tested_series(tested)) == 4
 
 
 @pytest.mark.survives(
@@ -60,7 +68,7 @@ def test_no_more_sessions_than_a_subject_has(jobs):
     few = MODEL | {"run": "dynadiff-4sessions"}
     assert len(jobs.training_series(wildcards(**few))) == 4 + 4
     few["run"] = "dynadiff-5sessions"
-    with pytest.raises(UserError, match="at most 4 sessions, all that subj01 has, found 5"):
+    with pytest.raises(UserError, match="5 sessions are more than subj01 has, 4"):
         jobs.training_series(wildcards(**few))
 
 
@@ -68,26 +76,31 @@ def test_a_fetched_generator_is_an_input_as_a_folder(values):
     values["generators"]["tiny"] |= REPOSITORY
     jobs = make(values)
     folder = [jobs.config.generators["tiny"].folder]
-    assert jobs.generator_files(wildcards(**MODEL)) == folder
-    assert jobs.generator_files(wildcards(generator="tiny")) == folder
+    assert jobs.generators(wildcards(**MODEL)) == folder
+    assert jobs.target_generators(wildcards(target="vae")) == folder
     assert list(jobs.fetched_generators) == folder
 
 
 def test_a_shipped_generator_is_an_input_as_its_weights(jobs):
-    files = jobs.generator_files(wildcards(**MODEL))
+    files = jobs.generators(wildcards(**MODEL))
     assert [Path(file).parent.name for file in files] == ["image_unet", "vae"]
     assert all(Path(file).is_file() for file in files)
-    assert jobs.generator_files(wildcards(**MODEL | {"run": "mean_image"})) == []
+    assert jobs.target_generators(wildcards(target="vae")) == files
+    assert jobs.generators(wildcards(**MODEL | {"run": "mean_image"})) == []
     assert not jobs.fetched_generators
 
 
 def test_settings_are_what_a_stage_uses(jobs):
-    settings = json.loads(jobs.run_settings(wildcards(**MODEL)))
+    told = jobs.stage_settings("train")
+    settings = json.loads(told(wildcards(**MODEL)))
     assert settings["run"]["decoder"] == "dynadiff"
-    assert settings["generator"]["folder"] == "boldvision/generators/tiny"
-    assert settings["window"] == {"n_tr": 6, "start_s": pytest.approx(3 + 2 * 4 / 3)}
-    settings = json.loads(jobs.run_settings(wildcards(**MODEL | {"run": "mean_image"})))
-    assert settings["generator"] is None
+    assert "reconstruction" not in settings["run"]
+    assert not OPERATIONAL & settings["run"]["training"].keys()
+    assert settings["generators"]["tiny"]["folder"] == "boldvision/generators/tiny"
+    assert settings["window"] == {"n_tr": 6, "start_s": 3.0, "shift": 2}
+    settings = json.loads(told(wildcards(**MODEL | {"run": "mean_image"})))
+    assert settings["generators"] == {}
+    assert json.loads(jobs.target_settings(wildcards(target="vae")))["target"]["kind"] == "vae"
 
 
 def test_own_window_is_the_one_trained_on(jobs):
@@ -110,8 +123,16 @@ def test_one_run_s_setting_changes_no_other(values):
     after = make(values)
     for run in values["runs"]:
         model = wildcards(**MODEL | {"run": run})
-        same = before.run_settings(model) == after.run_settings(model)
+        same = before.stage_settings("train")(model) == after.stage_settings("train")(model)
         assert same == (run != "dynadiff_time_resolved")
+
+
+def test_a_set_of_metrics_has_the_networks_that_it_needs(jobs):
+    settings = json.loads(jobs.metrics_settings(wildcards(metrics="matrix")))
+    assert settings["set"] == ["pixcorr", "alexnet_2"]
+    assert list(settings["networks"]) == ["alexnet"]
+    settings = json.loads(jobs.metrics_settings(wildcards(metrics="all")))
+    assert set(settings["networks"]) == set(jobs.fetched_metrics()["networks"])
 
 
 def test_launch_options(values):

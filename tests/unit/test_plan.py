@@ -1,21 +1,17 @@
 """The plan: which files the tables and figures of a scope are, and are made of."""
 
 import copy
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
+from config_data import runs_table, values_of, write_runs_table
 
 from boldvision.config.load import load_config
 from boldvision.datasets.miniature.known_answer import CHECKED
 from boldvision.errors import UserError
 from boldvision.plan import Plan
-from boldvision.runs_table import read_runs
 
-ROOT = Path(__file__).parents[2]
-DEFAULT = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-DEFAULT["runs_table"] = str(ROOT / "config" / "runs.tsv")
+DEFAULT = values_of()
 
 
 @pytest.fixture
@@ -69,10 +65,10 @@ def test_tables_of_a_scope(plan):
     assert len(plan.table_rows(wildcards(scope="paper"))) == 8
 
 
-def test_training_records_of_a_table(plan):
+def test_models_of_a_table(plan):
     where = wildcards(scope="paper", number="8")
-    assert set(plan.records("table_{number}")(where)) == {
-        f"results/miniature/models/{model}/main/seed-0/training.json"
+    assert set(plan.models("table_{number}")(where)) == {
+        f"results/miniature/models/{model}/main/seed-0/model.json"
         for model in (
             "dynadiff_joint/subj01+subj02+subj05+subj07",
             *(f"dynadiff/subj0{n}" for n in (1, 2, 5, 7)),
@@ -101,7 +97,7 @@ def test_everything_has_every_target(plan):
 def test_real_data_have_no_known_answer(values):
     miniature = Plan(load_config(values))
     assert miniature.known_answer("demo") == ["results/miniature/demo/known_answer.json"]
-    values["miniature"] = None
+    values["miniature"] = values["s3"]["serve"] = None
     assert Plan(load_config(values)).known_answer("demo") == []
 
 
@@ -116,10 +112,9 @@ def test_real_data_have_no_known_answer(values):
     ],
 )
 def test_wrong_line_of_the_runs_table_is_named(values, tmp_path, column, value, message):
-    runs = read_runs(values["runs_table"])
+    runs = runs_table()
     runs.loc[0, column] = value
-    values["runs_table"] = str(tmp_path / "runs.tsv")
-    runs.to_csv(values["runs_table"], sep="\t", index=False)
+    values["runs_table"] = write_runs_table(runs, tmp_path / "runs.tsv")
     with pytest.raises(UserError, match=message):
         Plan(load_config(values))
 
@@ -151,5 +146,5 @@ def test_wrong_runs_table_is_named(values, tmp_path):
 
 
 def test_item_without_a_line_is_named(plan):
-    with pytest.raises(UserError, match="no line for 'figure_1'"):
+    with pytest.raises(UserError, match="no line of the runs table is for 'figure_1'"):
         demo(plan.rows("figure_{number}"), number=1)

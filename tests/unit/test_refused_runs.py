@@ -5,7 +5,7 @@ import re
 
 import pandas as pd
 import pytest
-from whole_config import ROOT
+from config_data import ROOT
 
 from boldvision.config import Betas, Window
 from boldvision.config.load import load_config

@@ -6,8 +6,8 @@ import pytest
 from report_data import TR_S, WINDOWS, evaluation, table_rows
 
 from boldvision.errors import UserError
-from boldvision.report import results
-from boldvision.report.times import shifted, times
+from boldvision.report import figure_5, results
+from boldvision.report.times import one_period, shifted, times
 
 
 def test_scores_and_images_agree(tmp_path):
@@ -63,6 +63,34 @@ def test_times(window, first, upper):
     assert t.upper_end_s == pytest.approx(upper)
     assert t.last_sample_s == pytest.approx(upper - 4 / 3)
     assert t.centre_s == pytest.approx((t.start_s + t.last_sample_s) / 2)
+
+
+@pytest.mark.parametrize("tr_s", [TR_S, 1.6])
+def test_a_shift_moves_the_time_axis_by_one_sample_of_the_series(tr_s):
+    main, later = (times(name, WINDOWS, tr_s) for name in ("main", "main+1"))
+    assert later.upper_end_s - main.upper_end_s == pytest.approx(tr_s)
+    assert main.duration_s == pytest.approx(6 * tr_s)
+    assert abs(main.start_s - 3.0) <= tr_s / 2
+
+
+def test_points_lie_at_the_times_of_their_own_series(tmp_path):
+    rows = [evaluation(tmp_path, "General", tested=[-1, 0, 2], run="one")]
+    (slow,) = figure_5.points(results.read([rows[0] | {"tr_s": 1.6}]), WINDOWS).values()
+    assert [p.x for p in slow] == pytest.approx([1.6 * n for n in (7, 8, 10)])
+    (fast,) = figure_5.points(results.read(rows), WINDOWS).values()
+    assert [p.x for p in fast] == pytest.approx([4 / 3 * n for n in (7, 8, 10)])
+
+
+def test_betas_have_no_time_and_one_axis_one_sampling_period(tmp_path):
+    row = evaluation(tmp_path, "Dynadiff", run="one")
+    betas, slow = row | {"tr_s": None}, row | {"run": "two", "tr_s": 1.6}
+    with pytest.raises(UserError, match="runs one: expected models over time series, found betas"):
+        one_period(results.read([betas]))
+    with pytest.raises(UserError, match="window main: expected models over time series"):
+        times("main", WINDOWS, None)
+    with pytest.raises(UserError, match=r"one sampling period \(s\) on one axis, found one 1\.3"):
+        one_period(results.read([row, slow]))
+    assert one_period(results.read([slow])) == 1.6
 
 
 def test_unknown_window():

@@ -223,7 +223,8 @@ def test_trained_parameters_stand_beside_the_published_ones(tmp_path):
 def test_parameters_are_read_from_the_training_record(tmp_path):
     rows = paper_rows(tmp_path, 3, subjects=FOUR[:1])
     assert tables.trained_parameters(rows)["Frozen"] == 6000
-    Path(rows[0]["training"]).write_text('{"parameters": {"lora": 4}}')
+    record = Path(rows[0]["model"]).with_name("train") / "training.json"
+    record.write_text('{"sha256": "", "parameters": {"lora": 4}}')
     with pytest.raises(UserError, match="unet_trained"):
         tables.trained_parameters(rows)
 

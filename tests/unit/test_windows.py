@@ -285,6 +285,17 @@ def test_sessions_of_another_kind(files, trials, change):
 
 @pytest.mark.survives(
     "results",
+    "The trial table has images after the end of a prepared run",
+    "The stage stops and names the onset and the length of the run; none is dropped in silence",
+)
+def test_onsets_after_the_end_of_a_run(files, trials):
+    late = trials.assign(onset_s=trials["onset_s"] + 24)
+    with pytest.raises(UserError, match=r"a run of more than 304 s, .* 225 volumes, 300 s"):
+        Windows(files, late, window(2), NSD_PREP)
+
+
+@pytest.mark.survives(
+    "results",
     "A prepared session has fewer runs than the trial table",
     "The stage stops and names both numbers",
 )

@@ -1,18 +1,17 @@
 """A configuration with every key written out, and its places one by one."""
 
 import copy
-from pathlib import Path
 
-import yaml
+from config_data import values_of
 
 from boldvision.config.load import load_config
 
-ROOT = Path(__file__).parents[2]
 TEXTS = {
     "raw": "raw",
     "s3.endpoint": "http://127.0.0.1:9",
     "design.expdesign_sha256": "0" * 64,
     "preprocessing.fmriprep.derivatives": "derivatives",
+    "runs_table": "boldvision/decoders/dynadiff/runs.tsv",
     "runs.dynadiff.training.deepspeed": "config/deepspeed_zero2.json",
 }
 NUMBERS = {
@@ -29,9 +28,9 @@ FETCHED = {
 
 def whole_config():
     """The default with all defaults written out, and with a value in place of every null."""
-    config = load_config(yaml.safe_load((ROOT / "config" / "config.yaml").read_text()))
+    config = load_config(values_of())
     values = config.model_dump(mode="json")
-    values["runs"] = {name: config.run(name).model_dump(mode="json") for name in config.runs}
+    values["runs"] = {name: config.run(name).model_dump(mode="json") for name in config.run_names}
     values["generators"]["fetched"] = dict(FETCHED)
     values["preprocessing"]["fmriprep"]["job"] = JOB | {"threads": 2, "mem_gb": 4}
     for place, value in (TEXTS | NUMBERS).items():

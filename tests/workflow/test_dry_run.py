@@ -4,8 +4,10 @@ import re
 import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
+
+from boldvision.runs_table import ITEMS as MADE_OF_RUNS
+from tests.unit.config_data import runs_table
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,7 +110,7 @@ def test_paper_on_nsd(jobs, snakemake):
     assert time.monotonic() - started < 20
     assert 50 < snakemake.peak_mb() < 1500
     assert found["dynadiff_train"] == sum(NSD_PAPER.values()) == 87
-    assert found["mean_image_train"] == found["encode_latents"] == 4
+    assert found["mean_image_train"] == found["encode_target"] == 4
     assert found["download_session"] == found["prepare_session"] == 4 * 40
     assert found["prepare_betas_session"] == found["prepare_fmriprep_session"] == 4 * 40
     assert found["run_fmriprep"] == found["download_rawdata"] == 4
@@ -127,8 +129,7 @@ def test_paper_on_the_miniature(jobs):
 
 
 def test_every_item_is_a_target():
-    items = pd.read_csv(ROOT / "config" / "runs.tsv", sep="\t")["item"]
-    assert set(items) <= set(ITEMS)
+    assert set(runs_table()["item"]) == set(MADE_OF_RUNS) <= set(ITEMS)
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -140,7 +141,7 @@ def test_the_released_protocol_can_be_planned(jobs, config):
 def test_demo_is_two_subjects_and_four_shifts(jobs):
     found = jobs("miniature", "all")
     assert found["dynadiff_train"] == 2 + 1 + 4
-    assert found["mean_image_train"] == found["encode_latents"] == 2
+    assert found["mean_image_train"] == found["encode_target"] == 2
     assert found["download_session"] == 2 * 4
     assert found["reconstruct"] == found["evaluate"] == 2 + 2 + 1 + 2 * 4
 

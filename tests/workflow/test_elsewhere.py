@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.unit.config_data import runs_table, write_runs_table
+
 ROOT = Path(__file__).parents[2]
 
 USER = f"""
@@ -44,8 +46,9 @@ def test_it_is_a_module_of_another_workflow(snakemake, tmp_path):
     values |= {"dataset": "mine", "runs_table": "mine.tsv"}
     values["scopes"]["demo"]["items"] = ["gallery"]
     values["s3"]["serve"] = "resources/mine/bucket"
-    lines = (ROOT / "config" / "runs.tsv").read_text().splitlines()
-    (tmp_path / "mine.tsv").write_text("\n".join([lines[0], *lines[-2:]]))
+    table = runs_table()
+    of_gallery = table["run"].isin(["dynadiff", "mean_image"]) & (table["item"] == "gallery")
+    write_runs_table(table[of_gallery], tmp_path / "mine.tsv")
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
     (tmp_path / "Snakefile").write_text(USER)
     own = {"place": tmp_path, "snakefile": tmp_path / "Snakefile"}

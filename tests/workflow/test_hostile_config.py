@@ -24,7 +24,8 @@ def hostile_config(place):
     values["scopes"]["demo"]["subjects"] = ["subj01"]
     values["metrics"]["weights_folder"] = f"{place}/weights"
     values["generators"]["fetched"]["folder"] = f"{place}/generator"
-    values["runs"]["dynadiff"]["generator"] = "fetched"
+    values["targets"]["fetched"] = {"kind": "vae", "generator": "fetched"}
+    values["runs"]["dynadiff"] |= {"generator": "fetched", "latents": "fetched"}
     values["runs"]["dynadiff"]["training"]["deepspeed"] = f"{place}/zero.json"
     fmriprep = values["preprocessing"]["fmriprep"]
     fmriprep["derivatives"] = None
@@ -74,8 +75,17 @@ def test_hostile_folders_are_words(snakemake, tmp_path, source):
         values |= {"raw": f"{HOSTILE}/raw", "nsd_terms_accepted": True, "miniature": None}
         values["s3"]["serve"] = None
     lines = commands(snakemake, values, tmp_path)
-    stages = {match for line in lines for match in re.findall(r"-m boldvision (\w+)", line)}
-    assert {"fetch", "generator", "weights", "fmriprep", "train", "evaluate", "pretrain"} < stages
+    stages = {match for line in lines for match in re.findall(r"-m boldvision ([\w.]+)", line)}
+    assert {
+        "fetch",
+        "generator",
+        "weights",
+        "fmriprep",
+        "dynadiff.train",
+        "target",
+        "evaluate",
+        "pretrain",
+    } < stages
     words = run(lines, tmp_path)
     for name in ("generator", "weights/miniature.tsv"):
         assert f"{HOSTILE}/{name}" in words
@@ -97,7 +107,7 @@ def test_hostile_names_stop_the_workflow(snakemake, tmp_path, section, name):
 
 def test_every_word_of_a_command_is_quoted():
     """But for `params.served`, which `Jobs.served` makes of quoted words."""
-    for file in ROOT.glob("workflow/rules/**/*.smk"):
+    for file in [*ROOT.glob("workflow/rules/*.smk"), *ROOT.glob("boldvision/decoders/*/rules.smk")]:
         for body in re.findall(r"    shell:\n((?:        .*\n)+)", file.read_text()):
             words = set(re.findall(r"\{[^{}]+\}", body)) - {"{params.served}"}
             assert all(word.endswith(":q}") for word in words), file

@@ -27,7 +27,6 @@ shell.prefix(
 # them again. Rules that download do not: what they fetch is vouched for by digests, and to fetch 190 GB
 # again is no answer to an edit.
 CODE = Code()
-fingerprint = CODE.fingerprint
 JOBS = Jobs(CONFIG)
 PATHS = Paths(CONFIG.dataset)
 RESOURCES, RESULTS = PATHS.resources, PATHS.results

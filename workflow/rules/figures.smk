@@ -19,8 +19,9 @@ rule make_figure_3:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        # The face detector takes 1 GB, and a second for a picture of 512 px.
+        mem_mb=4000,
+        runtime=60,
     params:
         **DATA,
         **CONFIG.figures.figure_3.model_dump(),
@@ -50,7 +51,7 @@ rule make_figure_6:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=1000,
         runtime=30,
     params:
         **DATA,
@@ -85,8 +86,9 @@ rule make_figure_7_8:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        # The face detector takes 1 GB, and a second for a picture of 512 px.
+        mem_mb=4000,
+        runtime=60,
     params:
         **DATA,
         **CONFIG.figures.figure_7_8.model_dump(),
@@ -116,7 +118,7 @@ rule make_figure_9:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=1000,
         runtime=30,
     params:
         **DATA,

@@ -25,8 +25,9 @@ rule make_figure_4:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        # The face detector takes 1 GB, and a second for a picture of 512 px.
+        mem_mb=4000,
+        runtime=60,
     params:
         **DATA,
         **CONFIG.figures.figure_4.model_dump(),
@@ -59,7 +60,7 @@ rule make_figure_5:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=1000,
         runtime=30,
     params:
         **DATA,
@@ -94,7 +95,7 @@ rule make_leakage:
         "../../envs/report.yaml"
     resources:
         # A bootstrap for every window of every split.
-        mem_mb=2000,
+        mem_mb=1000,
         runtime=60,
     params:
         **DATA,
@@ -128,7 +129,7 @@ rule make_temporal_generalization:
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=1000,
         runtime=30,
     params:
         **DATA,

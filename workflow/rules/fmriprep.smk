@@ -48,7 +48,7 @@ rule run_fmriprep:
     threads: lambda wildcards: JOBS.fmriprep(wildcards).job.threads
     resources:
         mem_mb=lambda wildcards: 1000 * JOBS.fmriprep(wildcards).job.mem_gb,
-        runtime=1440,
+        runtime=1440,  # the most that many clusters allow; ten days in all: see retries
         # Not a parameter: another scratch disk is no reason to run fMRIPrep again.
         job=JOBS.fmriprep_job,
     params:

@@ -14,9 +14,9 @@ rule make_gallery:
     conda:
         "../../envs/report.yaml"
     resources:
-        # 64 pictures of a window in memory; faces are sought in every picture.
+        # A second for the faces in a picture of 512 px, in some 16,000 pictures; 64 in memory.
         mem_mb=4000,
-        runtime=480,
+        runtime=720,
     params:
         **DATA,
         rows=PLAN.rows("gallery"),

@@ -18,7 +18,7 @@ rule make_scorecard:
         "../../envs/report.yaml"
     resources:
         # A bootstrap for every mean over subjects.
-        mem_mb=2000,
+        mem_mb=1000,
         runtime=60,
     params:
         **DATA,

@@ -15,9 +15,7 @@ def main(snakemake):
     evaluations = results.read(params.rows)
     timing = Timing(**params.timing)
     rows = cells(params.rows, params.shifts)
-    moments = choose(
-        read_trials(trials), reconstructed_trials(rows), params.trials, timing.trial_s
-    )
+    moments = choose(read_trials(trials), reconstructed_trials(rows), params.trials, timing.trial_s)
     figure = figure_4(
         rows,
         moments,

@@ -2,8 +2,8 @@
 
 from boldvision.config.load import load_config
 from boldvision.estimate import write
-from boldvision.report.log import announce, logged
 from boldvision.plan import Plan
+from boldvision.report.log import announce, logged
 
 
 def main(snakemake):

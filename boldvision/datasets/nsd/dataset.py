@@ -50,7 +50,18 @@ class Nsd:
         names = [name for test_set in config.test_sets.values() for name in test_set.windows]
         for name in dict.fromkeys([*config.windows, *names]):
             if name != "own":
-                _require_within_a_run(config, name)
+                self.check_window(config, name)
+
+    def check_window(self, config: Config, name: str) -> None:
+        """It ends within a run of the shortest sampling period."""
+        periods = [p.tr_s for p in config.preprocessing.values() if not isinstance(p, Betas)]
+        window = config.window(name)
+        end = window.start_s + (window.shift + window.n_tr) * min(periods, default=0)
+        if end > RUN_S:
+            raise ValueError(
+                f"windows.{name}: ends {end:.0f} s after the onset: expected an end within a run "
+                f"of {RUN_S:.0f} s; change `start_s`, `n_tr` or the shift"
+            )
 
     def check_places(self, config: Config) -> None:
         """Nothing is written to `raw`, an existing copy of the bucket."""
@@ -100,18 +111,6 @@ class Nsd:
     def endpoint(self, s3: S3) -> list[str]:
         """None but the configured one."""
         return []
-
-
-def _require_within_a_run(config: Config, name: str) -> None:
-    """Raise ValueError if a window ends after every run, whatever its series."""
-    periods = [p.tr_s for p in config.preprocessing.values() if not isinstance(p, Betas)]
-    window = config.window(name)
-    end = window.start_s + (window.shift + window.n_tr) * min(periods, default=0)
-    if end > RUN_S:
-        raise ValueError(
-            f"windows.{name}: ends {end:.0f} s after the onset: expected an end within a run of "
-            f"{RUN_S:.0f} s; change `start_s` or `n_tr`"
-        )
 
 
 NSD: Dataset = Nsd()

@@ -14,6 +14,7 @@ from boldvision.datasets.nsd.integrity import gzip_fault
 from boldvision.datasets.nsd.keys import require_safe_keys, the_missing
 from boldvision.errors import UserError
 from boldvision.files import reading, sha256
+from boldvision.paths import Paths
 
 OF_A_COPY = "a file of an existing copy of the bucket"
 
@@ -27,10 +28,11 @@ def check_places(config: Config) -> None:
         See `require_apart`.
     """
     if config.raw is not None:
-        of_jobs = [f"{top}/{config.dataset}" for top in ("logs", "benchmarks")]
+        paths = Paths(config.dataset)
+        made = [paths.results, paths.logs, paths.benchmarks]
         fetched = [entry.folder for entry in config.generators.values() if entry.repository]
         networks = [config.metrics.weights_folder, *fetched]
-        require_apart(config.raw, config.resources, config.results, *networks, *of_jobs)
+        require_apart(config.raw, paths.resources, *made, *networks)
 
 
 def require_apart(raw: str, resources: str | Path, *outputs: str | Path) -> None:

@@ -15,7 +15,7 @@ from boldvision.config import split_window_name
 from boldvision.hdf5 import open_pictures
 from boldvision.report import results
 from boldvision.report.curves import curves
-from boldvision.report.results import Evaluation
+from boldvision.report.results import Result
 
 RULE = (
     "An image with several trials is shown by its first trial among those that have the most "
@@ -25,7 +25,7 @@ RULE = (
 
 
 @dataclass(frozen=True)
-class Decoder:
+class ShownDecoder:
     """A row of the runs table for one subject.
 
     Attributes
@@ -36,7 +36,7 @@ class Decoder:
     """
 
     name: str
-    models: dict[str, tuple[Evaluation, Path]]
+    models: dict[str, tuple[Result, Path]]
 
     @cached_property
     def listing(self) -> pd.DataFrame:
@@ -60,7 +60,7 @@ class Decoder:
             return file["images"].shape[1]
 
 
-def decoders(rows: Sequence[Mapping[str, Any]], subject: str) -> list[Decoder]:
+def decoders(rows: Sequence[Mapping[str, Any]], subject: str) -> list[ShownDecoder]:
     """The decoders of a subject, in the order of the runs table.
 
     Which model a row shows in a window is that of `boldvision.report.curves.curves`.
@@ -78,7 +78,7 @@ def decoders(rows: Sequence[Mapping[str, Any]], subject: str) -> list[Decoder]:
     ]
     folders = {id(evaluation): folder for evaluation, folder in pairs}
     return [
-        Decoder(
+        ShownDecoder(
             name,
             {
                 window: (found[window], folders[id(found[window])] / f"{window}.h5")
@@ -89,7 +89,7 @@ def decoders(rows: Sequence[Mapping[str, Any]], subject: str) -> list[Decoder]:
     ]
 
 
-def choose(shown: Sequence[Decoder], count: int | None) -> list[pd.DataFrame]:
+def choose(shown: Sequence[ShownDecoder], count: int | None) -> list[pd.DataFrame]:
     """Images of a subject and the trial of each: per decoder ``image_id``, ``trial``, by id.
 
     Images that more decoders have come first, then those of smaller id. The trial follows `RULE`,
@@ -97,7 +97,7 @@ def choose(shown: Sequence[Decoder], count: int | None) -> list[pd.DataFrame]:
 
     Parameters
     ----------
-    shown : sequence of Decoder
+    shown : sequence of ShownDecoder
         Of one subject.
     count : int or None
         Images of the subject at most.
@@ -116,12 +116,12 @@ def choose(shown: Sequence[Decoder], count: int | None) -> list[pd.DataFrame]:
     ]
 
 
-def places(decoder: Decoder, chosen: pd.DataFrame) -> np.ndarray:
+def places(decoder: ShownDecoder, chosen: pd.DataFrame) -> np.ndarray:
     """Row of the window's file, int [images, windows]; -1 where the window leaves its run.
 
     Parameters
     ----------
-    decoder : Decoder
+    decoder : ShownDecoder
     chosen : DataFrame
         From `choose`.
     """

@@ -16,7 +16,14 @@ import pandas as pd
 from boldvision.config import split_window_name
 from boldvision.files import replace_folder
 from boldvision.report import faces, published, results
-from boldvision.report.gallery.choice import RULE, Decoder, choose, decoders, neighbours, places
+from boldvision.report.gallery.choice import (
+    RULE,
+    ShownDecoder,
+    choose,
+    decoders,
+    neighbours,
+    places,
+)
 from boldvision.report.gallery.pictures import write_sprites, write_stimuli
 from boldvision.report.results import Metric
 from boldvision.report.times import Timing, times
@@ -111,7 +118,7 @@ class GalleryPage:
         replace_folder(partial, out)
 
     def _write_pictures(
-        self, subject: str, shown: Sequence[Decoder], about: pd.DataFrame, folder: Path
+        self, subject: str, shown: Sequence[ShownDecoder], about: pd.DataFrame, folder: Path
     ) -> dict[str, dict[str, Any]]:
         """Write a subject's reconstructions; what the page says of each decoder."""
         splits = {row["row"]: SPLITS[row["split"]] for row in self.rows}
@@ -147,7 +154,7 @@ def to_html(page: Mapping[str, Any]) -> str:
 
 
 def describe(
-    decoder: Decoder,
+    decoder: ShownDecoder,
     chosen: pd.DataFrame,
     about: pd.DataFrame,
     metrics: Sequence[str],
@@ -157,7 +164,7 @@ def describe(
 
     Parameters
     ----------
-    decoder : Decoder
+    decoder : ShownDecoder
     chosen : DataFrame
         From `choose`.
     about : DataFrame
@@ -202,7 +209,7 @@ def _window(
     }
 
 
-def _missing(decoder: Decoder, chosen: pd.DataFrame) -> dict[int, list[int]]:
+def _missing(decoder: ShownDecoder, chosen: pd.DataFrame) -> dict[int, list[int]]:
     """Image to its windows without a picture."""
     absent = places(decoder, chosen) < 0
     return {
@@ -212,7 +219,7 @@ def _missing(decoder: Decoder, chosen: pd.DataFrame) -> dict[int, list[int]]:
     }
 
 
-def _values(decoder: Decoder, chosen: pd.DataFrame, metric: str) -> list[int | None]:
+def _values(decoder: ShownDecoder, chosen: pd.DataFrame, metric: str) -> list[int | None]:
     """Values of the images, window by window, in units of `VALUE_UNIT`."""
     wanted = pd.MultiIndex.from_frame(chosen)
     table = [
@@ -230,7 +237,7 @@ def _ids(described: Iterable[Mapping[str, Any]]) -> list[int]:
     return sorted({image for column in columns for image in column} - {-1})
 
 
-def _folders(shown: Iterable[Decoder]) -> dict[str, str]:
+def _folders(shown: Iterable[ShownDecoder]) -> dict[str, str]:
     """Decoder: the folder of its pictures, numbered where names have the same letters."""
     folders: dict[str, str] = {}
     for place, decoder in enumerate(shown, start=1):

@@ -12,7 +12,7 @@ from PIL import Image
 from boldvision.errors import UserError
 from boldvision.hdf5 import open_pictures
 from boldvision.report import faces
-from boldvision.report.gallery.choice import Decoder, places
+from boldvision.report.gallery.choice import ShownDecoder, places
 
 SMALL_PX = 100
 """Smaller pictures are enlarged without smoothing on the page, so they are stored without loss."""
@@ -28,7 +28,7 @@ CHUNK = 64
 
 
 def write_sprites(
-    decoder: Decoder, chosen: pd.DataFrame, image_px: int, blur: bool, folder: Path
+    decoder: ShownDecoder, chosen: pd.DataFrame, image_px: int, blur: bool, folder: Path
 ) -> int:
     """Write one file per image, ``{image_id}.webp``: its windows side by side.
 

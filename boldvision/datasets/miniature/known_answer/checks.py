@@ -19,7 +19,7 @@ from boldvision.datasets.miniature.known_answer.identification import check_iden
 from boldvision.datasets.miniature.known_answer.over_time import check_peak, check_silence
 from boldvision.report import results
 from boldvision.report.leakage import by_split
-from boldvision.report.results import Evaluation
+from boldvision.report.results import Result
 
 DYNADIFF = "Dynadiff"
 
@@ -65,8 +65,8 @@ def findings(
 
 
 def _pictures(
-    evaluations: list[Evaluation], rows: list[Mapping[str, Any]]
-) -> list[tuple[Evaluation, Path, Path]]:
+    evaluations: list[Result], rows: list[Mapping[str, Any]]
+) -> list[tuple[Result, Path, Path]]:
     """Trained models with their reconstructions and stimuli."""
     trained = of_row(evaluations, DYNADIFF)
     return [
@@ -77,7 +77,7 @@ def _pictures(
 
 
 def _over_time(
-    evaluations: list[Evaluation],
+    evaluations: list[Result],
     windows: Mapping[str, Mapping[str, Any]],
     truth: Mapping[str, Mapping[str, float]],
 ) -> list[Finding]:

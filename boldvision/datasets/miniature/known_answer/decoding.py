@@ -12,7 +12,7 @@ from boldvision.metrics.intervals import bootstrap_interval
 from boldvision.report.differences import pairs
 from boldvision.report.figure_9 import NOT_PRETRAINED, PRETRAINED
 from boldvision.report.leakage import LEAKAGE_FREE, PUBLISHED
-from boldvision.report.results import Evaluation
+from boldvision.report.results import Result
 
 GENERAL = "General"
 """Row of the model that is tested in every window."""
@@ -30,12 +30,12 @@ SAMPLES = 10_000
 """Bootstrap samples behind such an interval."""
 
 
-def check_decoding(evaluations: list[Evaluation], row: str, what: str) -> list[Finding]:
+def check_decoding(evaluations: list[Result], row: str, what: str) -> list[Finding]:
     """The model identifies every subject's test images: the 95 % interval lies above chance.
 
     Parameters
     ----------
-    evaluations : list of Evaluation
+    evaluations : list of Result
     row : str
         Of the runs table, the one that is checked.
     what : str
@@ -54,12 +54,12 @@ def check_decoding(evaluations: list[Evaluation], row: str, what: str) -> list[F
     ]
 
 
-def check_sessions(evaluations: list[Evaluation], seed: int) -> list[Finding]:
+def check_sessions(evaluations: list[Result], seed: int) -> list[Finding]:
     """More sessions help, and so does pretraining where sessions are fewest (paper, Figure 9).
 
     Parameters
     ----------
-    evaluations : list of Evaluation
+    evaluations : list of Result
         Rows ``Pretrained`` and ``Not pretrained`` of one subject.
     seed : int
         Of the bootstrap.
@@ -75,13 +75,13 @@ def check_sessions(evaluations: list[Evaluation], seed: int) -> list[Finding]:
 
 
 def check_averaging(
-    averaged: list[Evaluation], single: list[Evaluation], row: str, seed: int
+    averaged: list[Result], single: list[Result], row: str, seed: int
 ) -> list[Finding]:
     """The average of an image's repetitions scores higher than one of them (paper, Table 7).
 
     Parameters
     ----------
-    averaged, single : list of Evaluation
+    averaged, single : list of Result
         Of the same models.
     row : str
         Of the runs table, the one that is checked.
@@ -92,7 +92,7 @@ def check_averaging(
     return [_better("averaged repetitions against single trials", averaged, single, seed)]
 
 
-def check_leakage(splits: Mapping[str, list[Evaluation]], seed: int) -> list[Finding]:
+def check_leakage(splits: Mapping[str, list[Result]], seed: int) -> list[Finding]:
     """Seeing other repetitions of test images in training does no harm.
 
     Parameters
@@ -106,7 +106,7 @@ def check_leakage(splits: Mapping[str, list[Evaluation]], seed: int) -> list[Fin
     return [_not_worse("split as published against leakage-free", published, leakage_free, seed)]
 
 
-def of_row(evaluations: list[Evaluation], row: str) -> list[Evaluation]:
+def of_row(evaluations: list[Result], row: str) -> list[Result]:
     """Evaluations of the row that a check is of.
 
     Raises
@@ -123,29 +123,29 @@ def of_row(evaluations: list[Evaluation], row: str) -> list[Evaluation]:
     return found
 
 
-def _sessions(evaluation: Evaluation) -> float:
+def _sessions(evaluation: Result) -> float:
     return split_run_name(evaluation.run)[1] or math.inf
 
 
-def _better(what: str, row: list[Evaluation], reference: list[Evaluation], seed: int) -> Finding:
+def _better(what: str, row: list[Result], reference: list[Result], seed: int) -> Finding:
     low, high = paired_interval(row, reference, seed, LEVEL)
     return _finding(what, row, low, high, "above 0", low > 0)
 
 
-def _not_worse(what: str, row: list[Evaluation], reference: list[Evaluation], seed: int) -> Finding:
+def _not_worse(what: str, row: list[Result], reference: list[Result], seed: int) -> Finding:
     low, high = paired_interval(row, reference, seed, LEVEL)
     return _finding(what, row, low, high, "not below 0", high >= 0)
 
 
 def _finding(
-    what: str, row: list[Evaluation], low: float, high: float, expected: str, passed: bool
+    what: str, row: list[Result], low: float, high: float, expected: str, passed: bool
 ) -> Finding:
     subjects = ", ".join(dict.fromkeys(e.subject for e in row))
     return Finding(what, f"{subjects}, PixCorr", f"{low:+.3f} to {high:+.3f}", expected, passed)
 
 
 def paired_interval(
-    row: list[Evaluation], reference: list[Evaluation], seed: int, level: float
+    row: list[Result], reference: list[Result], seed: int, level: float
 ) -> tuple[float, float]:
     """Bootstrap interval over images of the mean PixCorr of `row` minus that of `reference`."""
     paired = pairs(row, reference, COMPARED_METRIC)

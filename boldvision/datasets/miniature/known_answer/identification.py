@@ -12,7 +12,7 @@ from boldvision.datasets.miniature.known_answer.finding import Finding
 from boldvision.errors import UserError
 from boldvision.hdf5 import open_pictures
 from boldvision.metrics.identification import two_way_identification
-from boldvision.report.results import Evaluation
+from boldvision.report.results import Result
 
 IDENTIFICATION = 0.80
 """Least two-way identification of held-out images at the training window."""
@@ -60,7 +60,7 @@ def pixel_identification(reconstructions: Path, stimuli: Path) -> pd.DataFrame:
     return pd.DataFrame({"image_id": image_ids, "value": won})
 
 
-def check_identification(models: list[tuple[Evaluation, Path, Path]]) -> list[Finding]:
+def check_identification(models: list[tuple[Result, Path, Path]]) -> list[Finding]:
     """Held-out images are identified at the training window, by pixels and by AlexNet(2).
 
     Parameters

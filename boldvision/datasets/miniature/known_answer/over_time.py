@@ -12,7 +12,7 @@ from boldvision.datasets.miniature.known_answer.finding import Finding
 from boldvision.errors import UserError
 from boldvision.metrics.intervals import bootstrap_interval
 from boldvision.report.curves import curves
-from boldvision.report.results import Evaluation, one_subject
+from boldvision.report.results import Result, one_subject
 from boldvision.report.times import one_period, times
 from boldvision.seeds import numpy_generator
 
@@ -30,7 +30,7 @@ PEAK_METRIC = "pixcorr"
 
 
 def check_silence(
-    evaluations: list[Evaluation], windows: Mapping[str, Mapping[str, Any]]
+    evaluations: list[Result], windows: Mapping[str, Mapping[str, Any]]
 ) -> list[Finding]:
     """Windows that end before the response begins identify at chance.
 
@@ -77,7 +77,7 @@ def check_silence(
 
 
 def check_peak(
-    evaluations: list[Evaluation], windows: Mapping[str, Mapping[str, Any]], peak_s: float
+    evaluations: list[Result], windows: Mapping[str, Mapping[str, Any]], peak_s: float
 ) -> list[Finding]:
     """The best window of every curve is centred on the peak of the response, within one TR.
 
@@ -86,7 +86,7 @@ def check_peak(
 
     Parameters
     ----------
-    evaluations : list of Evaluation
+    evaluations : list of Result
         Of one run and subject; a row is a curve.
     windows : mapping
         ``windows`` of the configuration.
