@@ -39,7 +39,7 @@ demo: $(READY)
 test: $(READY) $(PARSER)
 	.env/bin/ruff check boldvision workflow tests benchmarks
 	.env/bin/ruff format --check boldvision workflow tests benchmarks
-	.env/bin/snakefmt --check Snakefile workflow
+	.env/bin/snakefmt --check Snakefile workflow boldvision/decoders
 	.env/bin/snakemake --lint
 	.env/bin/mypy
 	.env/bin/pytest tests/unit tests/cluster tests/workflow

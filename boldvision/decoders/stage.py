@@ -45,6 +45,7 @@ def main(name: str, argv: list[str]) -> None:
     with only_job(arguments.out):
         job.out.mkdir(parents=True, exist_ok=True)
         run(job)
+        (job.model / MODEL).unlink(missing_ok=True)  # it lists what is no longer there
         replace_folder(job.out, arguments.out)
         if stage == list(known)[-1]:
             write_model_record(job.model, decoder, known)

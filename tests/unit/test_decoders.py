@@ -19,6 +19,7 @@ from boldvision.config.load import load_config
 from boldvision.config_docs import read_values
 from boldvision.fingerprint import Code
 from boldvision.hdf5 import read_text
+from boldvision.metrics.protocols import PROTOCOLS
 from boldvision.plan import Plan
 from boldvision.runs_table import read_runs
 from boldvision.shipped import ROOT
@@ -32,14 +33,13 @@ CONFIGS = {
     for name, files in FILES.items()
 }
 CENTRAL = ("boldvision", "workflow", "profiles", "config", "Snakefile")
-PUBLISHED = {
-    "boldvision/config/scoring.py": "protocols of metrics, named after who published them",
-    "boldvision/metrics/protocols.py": "the same",
-    "boldvision/report/tables.py": "the same",
-    "config/README.md": "made of all settings",
-    "workflow/schemas/config.schema.json": "made of all settings",
+GENERATED = {"config/README.md", "workflow/schemas/config.schema.json"}
+PROTOCOLS_OF_METRICS = {
+    "boldvision/config/scoring.py",
+    "boldvision/metrics/protocols.py",
+    "boldvision/report/tables.py",
 }
-"""Where a decoder's name may stand outside its folder, and why."""
+"""Where protocols stand, which are named after who published them, as some decoders are."""
 TIMED = ("training.json", "model.json")
 """Files of a model that say how long its training took, or hold the digest of one that does."""
 
@@ -69,6 +69,8 @@ def config(request):
 
 def test_every_named_run_is_the_decoder_s(own, config, name):
     assert {config.run(run).decoder for run in own["miniature"]} == {name}
+    for run in own["miniature"]:
+        assert (ROOT / "envs" / f"{config.run(run).environment}.yaml").is_file()
     assert set(own["real"]) <= set(own["miniature"])
 
 
@@ -104,7 +106,7 @@ def test_nothing_else_knows_its_name(name):
                 continue
             if re.search(rf"\b{name}\b", file.read_text(errors="replace")):
                 found.add(str(file.relative_to(ROOT)))
-    assert found <= set(PUBLISHED)
+    assert found <= GENERATED | (PROTOCOLS_OF_METRICS if name in PROTOCOLS else set())
 
 
 def test_pictures_are_made_without_the_code_of_training(name, stages):

@@ -1,25 +1,21 @@
 """What the rules of the figures ask of the plan, and their captions."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import jinja2
 import pytest
-import yaml
+from config_data import ROOT, values_of
 from docutils.core import publish_parts
 
 from boldvision.config.load import load_config
 from boldvision.plan import Plan
 
-ROOT = Path(__file__).parents[2]
 CAPTIONS = ROOT / "workflow" / "report"
 
 
 @pytest.fixture(scope="module")
 def plan():
-    values = yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
-    values["runs_table"] = str(ROOT / "config" / "runs.tsv")
-    return Plan(load_config(values))
+    return Plan(load_config(values_of()))
 
 
 def caption(name, wildcards, miniature):

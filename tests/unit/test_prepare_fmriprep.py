@@ -1,13 +1,12 @@
 """Stage `prepare_fmriprep`: fMRIPrep's files of a session -> clean series on fsaverage5."""
 
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
-import yaml
+from config_data import values_of
 
 from boldvision.config import FmriprepJob
 from boldvision.config.load import load_config
@@ -166,9 +165,7 @@ def test_fmripreps_own_projection(tmp_path):
 
 @pytest.fixture
 def jobs():
-    root = Path(__file__).parents[2]
-    values = yaml.safe_load((root / "config" / "config.yaml").read_text())
-    values["runs_table"] = str(root / "config" / "runs.tsv")
+    values = values_of()
     values["preprocessing"]["own"] = {"kind": "fmriprep", "job": {"work": "/scratch"}}
     return Jobs(load_config(values))
 

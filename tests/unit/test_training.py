@@ -327,6 +327,7 @@ def test_sigterm_is_handled_only_while_training(short):
         (lambda places: places["subj01"].pop("bold"), "--data: expected .*found KeyError 'bold'"),
         (lambda places: places["subj01"]["targets"].clear(), "subj01: expected the target vae"),
     ],
+    ids=["bold", "target"],
 )
 def test_a_decoder_says_which_data_it_lacks(generator, data, folder, capsys, change, message):
     command = train_arguments(generator, data, folder / "lacking")
