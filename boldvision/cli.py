@@ -41,13 +41,13 @@ STAGES = {
 }
 
 
-def settings_from(text: str) -> dict[str, Any]:
-    """Settings given as JSON, or as the path of a JSON file.
+def settings_from(text: str, *keys: str) -> dict[str, Any]:
+    """Settings given as JSON, or as the path of a JSON file, with these keys at least.
 
     Raises
     ------
     UserError
-        It is neither, or not an object with keys.
+        It is neither, or not an object with keys, or without one of these.
     """
     given = text.lstrip().startswith("{")
     name = "--settings" if given else text
@@ -55,6 +55,8 @@ def settings_from(text: str) -> dict[str, Any]:
         settings = json.loads(text if given else Path(text).read_text())
         if not isinstance(settings, dict):
             raise ValueError(f"a {type(settings).__name__}")
+    if missing := [key for key in keys if key not in settings]:
+        raise UserError(f"{name}: the key {missing[0]} is missing; expected {', '.join(keys)}")
     return settings
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from boldvision import plugins
-from boldvision.config import Config, Fmriprep, Generator, Training
+from boldvision.config import BaseRun, Config, Fmriprep, Generator, Training
 from boldvision.datasets.choose import dataset_of
 from boldvision.errors import UserError
 from boldvision.metrics.measures import MEASURES
@@ -235,9 +235,8 @@ class Jobs:
 
         def settings(wildcards: Any) -> str:
             run = self._run(wildcards)
-            others = {"reconstruction", *plugins.stages(run.decoder)} - {stage}
             return as_json(
-                run=_without(run, others),
+                run=_without(run, _parts(run) - {stage}),
                 preprocessing=self.config.preprocessing[run.preprocessing],
                 generators={name: self._generator(name) for name in run.generator_names()},
                 window=self.config.window(wildcards.window),
@@ -246,8 +245,9 @@ class Jobs:
         return settings
 
     def stage_job(self, wildcards: Any) -> str:
-        """Settings of the run that do not change its model."""
-        return as_json(**_operational(self._run(wildcards)))
+        """What `stage_settings` leaves out, of whichever stage, so that the run is whole again."""
+        run = self._run(wildcards)
+        return as_json(**_operational(run) | run.model_dump(mode="json", include=_parts(run)))
 
     def reconstruction_settings(self, wildcards: Any) -> str:
         """A run, its generators, its preprocessing, and the windows and trials of a test set."""
@@ -264,7 +264,7 @@ class Jobs:
 
     def environment(self, wildcards: Any) -> str:
         """Conda environment that a run's pictures are made in."""
-        return f"{ROOT}/envs/{self._run(wildcards).environment}.yaml"
+        return str(ROOT / "envs" / f"{self._run(wildcards).environment}.yaml")
 
     def fetched_metrics(self) -> dict[str, Any]:
         """Settings of the metrics with the networks that some set needs: those are fetched."""
@@ -284,11 +284,15 @@ class Jobs:
         networks = self.config.metrics.networks
         return {role: networks[role] for role in networks if role in roles}
 
+    def deepspeed(self, wildcards: Any) -> list[str]:
+        """DeepSpeed's own configuration of a run's training, if it has one."""
+        file = self._run(wildcards).training.deepspeed
+        return [shipped(file)] if file else []
+
     def launch_options(self, wildcards: Any) -> list[str]:
         """Options of the stage `gpu` that a run's training needs."""
-        training = self._run(wildcards).training
-        deepspeed = ["--deepspeed", shipped(training.deepspeed)] if training.deepspeed else []
-        return ["--precision", training.precision, *deepspeed]
+        deepspeed = [word for file in self.deepspeed(wildcards) for word in ("--deepspeed", file)]
+        return ["--precision", self._run(wildcards).training.precision, *deepspeed]
 
     def served(self, *prefixes: str) -> str:
         """Beginning of a command that downloads keys with these prefixes, see `Dataset.served`."""
@@ -306,6 +310,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     raise TypeError(f"{type(value)} is not a setting")
+
+
+def _parts(run: BaseRun) -> set[str]:
+    """Settings that do not belong to every stage."""
+    return {"reconstruction", *plugins.stages(run.decoder)}
 
 
 def _without(run: BaseModel, others: set[str]) -> dict[str, Any]:

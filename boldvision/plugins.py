@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import yaml
 import boldvision.decoders
 import boldvision.targets
 from boldvision.errors import UserError
-from boldvision.files import reading
+from boldvision.files import in_one_line, reading
 from boldvision.shipped import shipped
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ VARIABLE = "BOLDVISION_PLUGINS"
 
 PACKAGES = {"decoders": boldvision.decoders, "targets": boldvision.targets}
 SETTINGS = "settings.py"
+SHOWN = "[!._]*"
+"""Folders that count: a name with . or _ in front hides one."""
 FILES = {
     "decoders": (SETTINGS, "stages.py", "decoder.py", "cost.py", "rules.smk"),
     "targets": (SETTINGS, "network.py"),
@@ -46,7 +49,8 @@ def use(folders: Sequence[str]) -> None:
     Raises
     ------
     UserError
-        A folder holds no plug-in, a plug-in lacks a file, or two have the same name.
+        A folder holds no plug-in, a plug-in lacks a file, two have the same name, or the stages of
+        a decoder are not as they should be.
     """
     places = [Path(shipped(folder)).expanduser().absolute() for folder in folders]
     for place in places:
@@ -55,12 +59,16 @@ def use(folders: Sequence[str]) -> None:
     _extend(places)
     for kind in PACKAGES:
         found(kind)
+    for decoder in found("decoders"):
+        _check_stages(decoder)
 
 
 def _check(place: Path) -> None:
     from boldvision.config.section import NAME  # which imports this module
 
-    folders = [f for kind in FILES for f in place.glob(f"{kind}/[!._]*/")]
+    if os.pathsep in str(place):
+        raise UserError(f"plugins: {place}: expected a path without {os.pathsep!r}; move it")
+    folders = [f for kind in FILES for f in place.glob(f"{kind}/{SHOWN}/")]
     if not folders:
         raise UserError(
             f"plugins: {place}: expected a folder decoders/NAME or targets/NAME in it, found none; "
@@ -69,12 +77,38 @@ def _check(place: Path) -> None:
     for folder in folders:
         if not re.fullmatch(NAME, folder.name):
             raise UserError(f"plugins: {folder}: expected a name of a-z, 0-9 and _; rename it")
-        for name in FILES[folder.parent.name]:
+        kind = folder.parent.name
+        if Path(__file__).with_name(kind).joinpath(f"{folder.name}.py").exists():
+            raise UserError(
+                f"plugins: {folder}: boldvision.{kind} has a module of that name; rename it"
+            )
+        for name in FILES[kind]:
             if not (folder / name).is_file():
                 raise UserError(
-                    f"plugins: {folder}: expected {', '.join(FILES[folder.parent.name])}, found no "
-                    f"{name}; add it, as CONTRIBUTING.md says"
+                    f"plugins: {folder}: expected {', '.join(FILES[kind])}, found no {name}; add "
+                    "it, as CONTRIBUTING.md says"
                 )
+
+
+def _check_stages(decoder: str) -> None:
+    """Each is a module of its own, and none shares a setting with other stages by its name."""
+    from boldvision.config.runs import BaseRun
+    from boldvision.config.section import NAME
+
+    known, folder = stages(decoder), found("decoders")[decoder]
+    own = {Path(file).stem for file in FILES["decoders"]}
+    for name in known:
+        if not re.fullmatch(NAME, name) or name in own | set(BaseRun.model_fields):
+            raise UserError(
+                f"{folder}/stages.py: {name!r}: expected a name of a-z, 0-9 and _ that is neither "
+                "a setting of every run nor another module of the decoder; rename it"
+            )
+        if not (folder / f"{name}.py").is_file():
+            raise UserError(f"{folder}: expected {name}.py, as stages.py says, found none; add it")
+        if unknown := set(earlier(decoder, name)) - set(list(known)[: list(known).index(name)]):
+            raise UserError(
+                f"{folder}/stages.py: AFTER: {min(unknown)!r} is no stage before {name}; correct it"
+            )
 
 
 def _extend(places: Sequence[Path]) -> None:
@@ -97,7 +131,7 @@ def found(kind: str) -> dict[str, Path]:
     """
     folders: dict[str, Path] = {}
     for place in PACKAGES[kind].__path__:
-        for settings in sorted(Path(place).glob(f"*/{SETTINGS}")):
+        for settings in sorted(Path(place).glob(f"{SHOWN}/{SETTINGS}")):
             name = settings.parent.name
             if name in folders:
                 raise UserError(
@@ -112,12 +146,22 @@ def module(kind: str, name: str, part: str) -> Any:
 
     Raises
     ------
-    ValueError
-        There is no decoder or target of that name.
+    UserError
+        There is no decoder or target of that name, or the module is not as it should be.
     """
     if name not in (known := found(kind)):
-        raise ValueError(f"{name!r} is none of the {kind}, which are {', '.join(known)}")
-    return importlib.import_module(f"boldvision.{kind}.{name}.{part}")
+        raise UserError(f"{name!r} is none of the {kind}, which are {', '.join(known)}")
+    try:
+        return importlib.import_module(f"boldvision.{kind}.{name}.{part}")
+    except (UserError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        at = error if isinstance(error, SyntaxError) else last
+        raise UserError(
+            f"{known[name] / part}.py: expected a module, found {type(error).__name__} in "
+            f"{at.filename}, line {at.lineno}: {in_one_line(error)}; correct it"
+        ) from error
 
 
 def stages(decoder: str) -> dict[str, str]:
@@ -125,10 +169,17 @@ def stages(decoder: str) -> dict[str, str]:
 
     Raises
     ------
-    ValueError
-        There is no decoder of that name.
+    UserError
+        There is no decoder of that name, or it does not say.
     """
-    return module("decoders", decoder, "stages").STAGES
+    return _said("decoders", decoder, "stages", "STAGES")
+
+
+def earlier(decoder: str, stage: str) -> list[str]:
+    """Stages whose files a stage reads: those that ``AFTER`` says, or else all before it."""
+    before = list(stages(decoder))
+    said = getattr(module("decoders", decoder, "stages"), "AFTER", {})
+    return list(said.get(stage, before[: before.index(stage)]))
 
 
 def run_settings(values: dict[str, Any]) -> BaseRun:
@@ -136,8 +187,10 @@ def run_settings(values: dict[str, Any]) -> BaseRun:
 
     Raises
     ------
-    ValueError
-        The decoder is unknown; pydantic's error if a setting is wrong.
+    UserError
+        The decoder is unknown.
+    ValidationError
+        A setting is wrong.
     """
     return _validated("decoders", "decoder", "Run", values)
 
@@ -147,16 +200,26 @@ def target_settings(values: dict[str, Any]) -> BaseTarget:
 
     Raises
     ------
-    ValueError
-        The kind is unknown; pydantic's error if a setting is wrong.
+    UserError
+        The kind is unknown.
+    ValidationError
+        A setting is wrong.
     """
     return _validated("targets", "kind", "Target", values)
 
 
 def _validated(kind: str, key: str, name: str, values: dict[str, Any]) -> Any:
-    if not isinstance(values.get(key), str):
-        raise ValueError(f"expected `{key}`, one of the {kind}: {', '.join(found(kind))}")
-    return getattr(module(kind, values[key], "settings"), name).model_validate(values)
+    if not isinstance(values, dict) or not isinstance(values.get(key), str):
+        raise UserError(f"expected `{key}`, one of the {kind}: {', '.join(found(kind))}")
+    return _said(kind, values[key], "settings", name).model_validate(values)
+
+
+def _said(kind: str, name: str, part: str, what: str) -> Any:
+    """What a module of a decoder or a target must define."""
+    defined = vars(module(kind, name, part))
+    if what not in defined:
+        raise UserError(f"{found(kind)[name] / part}.py: expected {what}, found none; add it")
+    return defined[what]
 
 
 @dataclass(frozen=True)

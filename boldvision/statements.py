@@ -1,4 +1,7 @@
-"""What a module says, without comments, prose and types; the same under every version of Python."""
+"""What a module says, without comments, prose, messages of errors and types.
+
+It is the same under every version of Python.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,7 @@ def _names_in_annotations(tree: ast.AST) -> Iterator[str]:
 
 
 class _Executed(ast.NodeTransformer):
-    """Drops what is not executed: strings that stand alone, `pass`, declarations of types."""
+    """Drops what is not executed, or only said: prose, `pass`, types, what an error is told."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         value = node.value
@@ -80,6 +83,11 @@ class _Executed(ast.NodeTransformer):
 
     def visit_Pass(self, node: ast.Pass) -> None:
         return None
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        if isinstance(node.exc, ast.Call):  # `raise UserError(message)`: a result has no message
+            node.exc = node.exc.func
+        return self.generic_visit(node)
 
     def visit_If(self, node: ast.If) -> Any:
         self.generic_visit(node)

@@ -328,16 +328,16 @@ class Config(Section):
         if name in seen:
             raise ValueError(f"{section}: {' -> '.join((*seen, name))} is a circle")
         require([name], named.settings, section, section)
+        if name in named.unstated:
+            raise ValueError(
+                f"{section}.{name}: {named.unstated[name]} has settings for the miniature alone; "
+                "expected those for real data too, {} if they are the same: state them there below "
+                f"`real`, or as {section}.{name} in your configuration"
+            )
         settings = dict(named.settings[name])
         base = settings.pop("base", None)
         if base is not None:
             return plugins.merge(self._merged(section, str(base), (*seen, name)), settings)
-        if name in named.unstated:
-            raise ValueError(
-                f"{section}.{name}: {named.unstated[name]} has settings for the miniature alone; "
-                "expected those for real data too: state them there below `real`, or as "
-                f"{section}.{name} in your configuration"
-            )
         return settings
 
     def window(self, name: str, where: str = "windows") -> Window:
@@ -363,5 +363,5 @@ def _validated(read: Callable[[dict[str, Any]], T], values: dict[str, Any], *pla
         return read(values)
     except ValidationError as error:
         raise ValueError("\n  ".join(messages(error, *place))) from None
-    except ValueError as error:
+    except (UserError, ValueError) as error:
         raise ValueError(f"{'.'.join(place)}: {error}") from None

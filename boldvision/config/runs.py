@@ -99,7 +99,7 @@ class BaseRun(Section):
     reconstruction: Reconstruction = Reconstruction()
 
     environment: ClassVar[str] = "train"
-    """Conda environment of reconstruction, a file of ``envs/``."""
+    """Conda environment of reconstruction: a file of ``envs/``, or its full path, less .yaml."""
 
     random: ClassVar[bool] = True
     """Whether the seed changes the pictures."""

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from boldvision import config
+from boldvision.cli import settings_from
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +22,14 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0)
 
 
+def settings_of(arguments: argparse.Namespace, *more: str) -> dict[str, Any]:
+    """Their settings, with the keys that both need and some more."""
+    return settings_from(arguments.settings, "run", "preprocessing", "generators", *more)
+
+
 def generators(settings: dict[str, Any]) -> dict[str, config.Generator]:
     """The generators of a run, by name."""
-    return {name: config.Generator(**values) for name, values in settings["generators"].items()}
+    return TypeAdapter(dict[str, config.Generator]).validate_python(settings["generators"])
 
 
 def preprocessing(settings: dict[str, Any]) -> config.Preprocessing:

@@ -27,9 +27,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from boldvision.config import Generator, Preprocessing, Window
+from boldvision.config import BaseRun, Generator, Preprocessing, Window
 from boldvision.errors import UserError
 from boldvision.files import reading, sha256
+from boldvision.targets.base import target_digest
 from boldvision.trials.windows import AveragedWindows, Windows, load_windows
 
 
@@ -161,6 +162,23 @@ def read_data(text: str, preprocessing: Preprocessing) -> list[SubjectData]:
             )
             for name, paths in json.loads(text).items()
         ]
+
+
+def target_digests(run: BaseRun, data: Sequence[SubjectData]) -> list[list[str]]:
+    """The sha256 of the targets of a run, for every subject.
+
+    Raises
+    ------
+    UserError
+        One is not given, missing or damaged.
+    """
+    for subject in data:
+        if missing := set(run.target_names()) - set(subject.targets):
+            raise UserError(
+                f"--data: {subject.name}: expected the target {min(missing)}, which the run names, "
+                "found none; give its file"
+            )
+    return [[target_digest(s.targets[name]) for name in run.target_names()] for s in data]
 
 
 def read_finite(

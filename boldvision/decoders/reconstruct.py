@@ -8,11 +8,23 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from pydantic import TypeAdapter
 
 from boldvision import config, plugins
-from boldvision.cli import settings_from
-from boldvision.decoders.arguments import add_data_arguments, generators, preprocessing
-from boldvision.decoders.base import Decoder, Trained, digest, read_data, read_finite
+from boldvision.decoders.arguments import (
+    add_data_arguments,
+    generators,
+    preprocessing,
+    settings_of,
+)
+from boldvision.decoders.base import (
+    Decoder,
+    Trained,
+    digest,
+    read_data,
+    read_finite,
+    target_digests,
+)
 from boldvision.decoders.record import MODEL, read_model_record
 from boldvision.device import best_device
 from boldvision.errors import UserError
@@ -103,23 +115,26 @@ def main(argv: list[str]) -> None:
 
 
 def _reconstruct_all(arguments: argparse.Namespace, work: Path) -> None:
-    settings = settings_from(arguments.settings)
+    settings = settings_of(arguments, "windows", "trials", "data_seed")
     run = plugins.run_settings(settings["run"])
+    wanted = TypeAdapter(dict[str, config.Window]).validate_python(settings["windows"])
     (data,) = read_data(arguments.data, preprocessing(settings))
     read_model_record(arguments.model)
     known = sha256(arguments.model / MODEL)
     model = Trained(run, arguments.model, generators(settings), data, arguments.seed, best_device())
     decoder = plugins.module("decoders", run.decoder, "decoder").load(model)
     code = fingerprint(__name__, f"boldvision.decoders.{run.decoder}.decoder")
-    partial = work / digest(settings, data.name, data.contents(), arguments.seed, known, code)
-    for name, window in settings["windows"].items():
+    contents = data.contents()
+    contents += [target_digests(run, [data])] if "targets" in run.reads else []
+    partial = work / digest(settings, data.name, contents, arguments.seed, known, code)
+    for name, window in wanted.items():
         target = partial / f"{name}.h5"
         if target.exists():
             continue
         windows = load_windows(
             data.bold,
             data.trials,
-            config.Window(**window),
+            window,
             data.preprocessing,
             run.split,
             "test",

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 from boldvision import config, plugins
 from boldvision.cli import settings_from
-from boldvision.decoders.arguments import add_data_arguments, generators, preprocessing
-from boldvision.decoders.base import Job, SubjectData, digest, read_data
+from boldvision.decoders.arguments import (
+    add_data_arguments,
+    generators,
+    preprocessing,
+    settings_of,
+)
+from boldvision.decoders.base import Job, digest, read_data, target_digests
 from boldvision.decoders.record import MODEL, artefacts, read_model_record, write_model_record
 from boldvision.errors import UserError
 from boldvision.files import only_job, replace_folder, sha256
 from boldvision.fingerprint import fingerprint
-from boldvision.targets.base import target_digest
 from boldvision.training import environment
 
 
@@ -31,7 +34,7 @@ def main(name: str, argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog=f"boldvision {name}", description=known[stage])
     add_data_arguments(parser)
     parser.add_argument(
-        "--job", default="{}", help="JSON: settings of the run that do not change the model"
+        "--job", default="{}", help="JSON: settings of the run that change nothing of this stage"
     )
     parser.add_argument("--start", type=Path, help="folder of the model to start from")
     parser.add_argument("--out", type=Path, required=True, help="folder of the stage")
@@ -43,7 +46,8 @@ def main(name: str, argv: list[str]) -> None:
     if not environment.is_main_process():
         return run(job)
     with only_job(arguments.out):
-        job.out.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(job.out, ignore_errors=True)  # of a killed job, perhaps with other settings
+        job.out.mkdir(parents=True)
         run(job)
         (job.model / MODEL).unlink(missing_ok=True)  # it lists what is no longer there
         replace_folder(job.out, arguments.out)
@@ -53,20 +57,22 @@ def main(name: str, argv: list[str]) -> None:
 
 
 def _job(arguments: argparse.Namespace, work: Path, name: str) -> Job:
-    settings = settings_from(arguments.settings)
+    settings = settings_of(arguments, "window")
     more = settings_from(arguments.job)
-    run = plugins.run_settings(plugins.merge(settings["run"], more))
+    run = plugins.run_settings(plugins.merge(settings, {"run": more})["run"])
+    if run.decoder != name.partition(".")[0]:
+        raise UserError(f"--settings: run: expected one of {name}, found one of {run.decoder}")
     data = read_data(arguments.data, preprocessing(settings))
-    _require_targets(run, data)
     contents = [subject.contents(run.sessions) for subject in data]
-    contents += [[target_digest(s.targets[t]) for t in run.target_names()] for s in data]
+    contents += target_digests(run, data)
     known = [settings, [subject.name for subject in data], contents, arguments.seed]
-    before = [_start_digest(run, arguments.start), _earlier(arguments.out.parent, *name.split("."))]
+    earlier = artefacts(arguments.out.parent, plugins.earlier(*name.split(".")))
+    before = [_start_digest(run, arguments.start), earlier]
     code = fingerprint(__name__, f"boldvision.decoders.{name}")
     return Job(
         run=run,
         data=data,
-        window=config.Window(**settings["window"]),
+        window=config.Window.model_validate(settings["window"]),
         generators=generators(settings),
         seed=arguments.seed,
         model=arguments.out.parent,
@@ -74,21 +80,6 @@ def _job(arguments: argparse.Namespace, work: Path, name: str) -> Job:
         out=work / "out",
         checkpoints=work / digest(*known, *before, code),
     )
-
-
-def _earlier(model: Path, decoder: str, stage: str) -> dict[str, str]:
-    """Digests of what the stages before this one made, by file."""
-    stages = list(plugins.stages(decoder))
-    return artefacts(model, stages[: stages.index(stage)])
-
-
-def _require_targets(run: config.BaseRun, data: Sequence[SubjectData]) -> None:
-    for subject in data:
-        if missing := set(run.target_names()) - set(subject.targets):
-            raise UserError(
-                f"--data: {subject.name}: expected the target {min(missing)}, which the run is "
-                "trained on, found none; give its file"
-            )
 
 
 def _start_digest(run: config.BaseRun, start: Path | None) -> str | None:

@@ -12,6 +12,7 @@ import importlib
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,14 @@ def digest(cache: Path) -> str:
     """Digest of the names and digests of the files."""
     lines = [f"{path.relative_to(cache)} {sha256_of(path)}" for path in files(cache)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def installed() -> str:
+    """Version of the package, which computes; empty if it is not installed."""
+    try:
+        return version(NAME)
+    except PackageNotFoundError:
+        return ""
 
 
 def fetch(url: str, cache: Path) -> list[Path]:

@@ -30,11 +30,13 @@ def identity(network: Network, *, protocol: str, folder: str | Path) -> str:
     """Name and weights of a network: what tells its features and scores from another's.
 
     The digest is the one that its file must have, so that nothing is read: `locate` refuses others.
+    DreamSim is a package of its own: its version follows.
     """
     name = source_name(network.name, protocol)
     if not parse(network.weights).pretrained:
         return f"{name} random"
-    return f"{name} {expected(network, protocol=protocol, folder=folder).sha256}"
+    found = f"{name} {expected(network, protocol=protocol, folder=folder).sha256}"
+    return f"{found} {dreamsim.installed()}" if network.name == dreamsim.NAME else found
 
 
 def locate(network: Network, *, protocol: str, folder: str | Path) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from pydantic import TypeAdapter
 
 from boldvision import config, plugins
 from boldvision.cli import settings_from
@@ -60,9 +61,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--batch-size", type=int, default=32)
     arguments = parser.parse_args(argv)
-    settings = settings_from(arguments.settings)
+    settings = settings_from(arguments.settings, "target", "generators")
     target = plugins.target_settings(settings["target"])
-    generators = {name: config.Generator(**g) for name, g in settings["generators"].items()}
+    generators = TypeAdapter(dict[str, config.Generator]).validate_python(settings["generators"])
     network = plugins.module("targets", target.kind, "network")
     load = network.load(target, generators, best_device())
     write_target(load, arguments.images, arguments.out, arguments.batch_size)

@@ -6,13 +6,14 @@ from typing import Any
 import pandas as pd
 
 from boldvision import plugins
-from boldvision.config import Config
 from boldvision.config_docs import read_values
-from boldvision.runs_table import runs_of
+from boldvision.runs_table import read_runs
 
 ROOT = Path(__file__).parents[2]
 DEFAULT = str(ROOT / "config" / "config.yaml")
 NSD = str(ROOT / "config" / "nsd.yaml")
+STUDY = [ROOT / "boldvision/decoders" / name / "runs.tsv" for name in ("dynadiff", "mean_image")]
+"""Runs tables of the decoders whose rows tests count: one more decoder changes no test."""
 
 
 def values_of(*files: str) -> dict[str, Any]:
@@ -25,8 +26,8 @@ def values_of(*files: str) -> dict[str, Any]:
 
 
 def runs_table() -> pd.DataFrame:
-    """The rows that the decoders bring."""
-    return runs_of(Config.model_validate(values_of()))
+    """The rows that two decoders bring."""
+    return pd.concat(map(read_runs, STUDY), ignore_index=True)
 
 
 def write_runs_table(table: pd.DataFrame, path: Path) -> str:

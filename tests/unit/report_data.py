@@ -7,14 +7,12 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pandas as pd
+from config_data import runs_table
 
-from boldvision import plugins
 from boldvision.decoders.record import MODEL, RECORD, write_model_record
 from boldvision.report.published import METRICS
 from boldvision.report.times import Timing
-from boldvision.runs_table import read_runs
 
-TABLES = [folder / "runs.tsv" for folder in plugins.found("decoders").values()]
 FOUR = ("subj01", "subj02", "subj05", "subj07")
 ABLATION = ["ssim", "alexnet_2", "clip", "miou"]
 
@@ -137,7 +135,7 @@ def table_rows(folder: Path, subjects=("subj01", "subj02"), **kwargs) -> list[di
 
 def paper_rows(folder: Path, number: int, subjects=FOUR, **kwargs) -> list[dict]:
     """The evaluations of a table of the paper, as the runs table lists them."""
-    runs = pd.concat(map(read_runs, TABLES)).query(f"item == 'table_{number}'")
+    runs = runs_table().query(f"item == 'table_{number}'")
     return [
         evaluation(
             folder / line.run / line.test_set,

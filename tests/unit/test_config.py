@@ -93,7 +93,7 @@ def test_base_is_merged_key_by_key(values):
         ({"a": {"base": "dynadif"}}, "'dynadif' is not in `runs`"),
         ({"a": {"base": "dynadiff", "preprocessing": "fsl"}}, "'fsl' is not in `preprocessing`"),
         ({"a": {"base": "dynadiff", "generator": "sd"}}, "'sd' is not in `generators`"),
-        ({"a": {"base": "dynadiff", "decoder": "ridge"}}, "'ridge'"),
+        ({"a": {"base": "dynadiff", "decoder": "nobody"}}, "'nobody'"),
     ],
 )
 def test_wrong_runs_are_refused(values, runs, message):
@@ -249,7 +249,7 @@ def test_schema_accepts_the_default(values):
     [
         ("training", {"stepz": 1}, r"^  runs\.dynadiff_time_resolved\.training\.stepz: there is"),
         ("training", {"steps": "many"}, r"^  runs\.dynadiff_time_resolved\.training\.steps: "),
-        ("decoder", "ridge", r"^  runs\.dynadiff_time_resolved: .*'ridge'"),
+        ("decoder", "nobody", r"^  runs\.dynadiff_time_resolved: .*'nobody'"),
         ("base", "dynadif", r"^  runs: 'dynadif' is not in `runs`"),
         ("generator", "sd", r"^  runs\.dynadiff_time_resolved: 'sd' is not in `generators`"),
     ],

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from decoder_data import REPOSITORY as ROOT
+from config_data import DEFAULT, NSD, ROOT, runs_table, write_runs_table
 
 from boldvision import costs, estimate
-from boldvision.config_docs import read_config, read_values
+from boldvision.config.load import load_config
+from boldvision.config_docs import read_values
 from boldvision.decoders.artefact import write_artefact
 from boldvision.decoders.dynadiff.model import Dynadiff
 from boldvision.decoders.record import write_model_record
@@ -45,10 +46,11 @@ def _at_the_root(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def values():
+def values(folder):
+    own = {"runs_table": write_runs_table(runs_table(), folder / "runs.tsv")}
     return {
-        "miniature": lambda: read_config([str(ROOT / "config" / "config.yaml")]),
-        "nsd": lambda: read_config([str(ROOT / "config" / f) for f in ("config.yaml", "nsd.yaml")]),
+        "miniature": lambda: load_config(read_values([DEFAULT]) | own),
+        "nsd": lambda: load_config(read_values([DEFAULT, NSD]) | own),
     }
 
 

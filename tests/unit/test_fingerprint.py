@@ -283,6 +283,20 @@ def test_what_is_executed_counts(one, other):
     assert digest(one) != digest(other)
 
 
+@pytest.mark.survives(
+    "results",
+    "The message of an error is reworded",
+    "Nothing runs again; another error, or another reason for it, counts",
+)
+def test_what_an_error_is_told_does_not_count():
+    told = "def f(x):\n if x > {}: raise {}\n return x"
+    before = digest(told.format(1, "A(f'{x}: too many', B)"))
+    assert digest(told.format(1, "A('Too many:', len(x), at=__file__) from None")) != before
+    assert digest(told.format(1, "A('Too many:', len(x), at=__file__)")) == before
+    assert digest(told.format(1, "B(f'{x}: too many', B)")) != before
+    assert digest(told.format(2, "A(f'{x}: too many', B)")) != before
+
+
 def test_fields_of_a_class_count_without_their_types():
     assert digest("class C:\n x: int\n y: str = ''") == digest("class C:\n x: bool\n y: Any = ''")
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from config_data import values_of
 
+from boldvision import plugins
 from boldvision.config.load import load_config
 from boldvision.errors import UserError
 from boldvision.jobs import OPERATIONAL, Jobs, as_json, one_of
@@ -140,6 +141,20 @@ def test_launch_options(values):
     values["runs"]["dynadiff"]["training"] |= {"precision": "bf16", "deepspeed": "my zero.json"}
     options = make(values).launch_options(wildcards(run="dynadiff"))
     assert options == ["--precision", "bf16", "--deepspeed", "my zero.json"]
+
+
+@pytest.mark.survives(
+    "results",
+    "The DeepSpeed configuration of a run is edited after it was trained",
+    "The file is an input of the training: its models are trained again",
+)
+def test_the_deepspeed_configuration_is_an_input(values):
+    assert make(values).deepspeed(wildcards(run="dynadiff")) == []
+    values["runs"]["dynadiff"]["training"]["deepspeed"] = "config/deepspeed_zero2.json"
+    (file,) = make(values).deepspeed(wildcards(run="dynadiff"))
+    assert Path(file).is_file()
+    rules = plugins.found("decoders")["dynadiff"] / "rules.smk"
+    assert "deepspeed=JOBS.deepspeed," in rules.read_text()
 
 
 def test_downloads_are_served_only_in_the_miniature(values):

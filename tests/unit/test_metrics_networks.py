@@ -285,6 +285,20 @@ def test_dreamsim_distance_is_the_cosine_distance(dreamsim_files, package):
 
 
 @pytest.mark.survives(
+    "results",
+    "Another version of DreamSim's package is installed",
+    "It is part of the network's identity: its features and scores are computed anew",
+)
+def test_the_package_is_part_of_what_dreamsim_is(tmp_path, monkeypatch):
+    chosen = Network(name="dreamsim", weights=f"pretrained#sha256={'0' * 64}")
+    found = set()
+    for version in ("0.2.1", "0.3.0"):
+        monkeypatch.setattr(dreamsim, "version", {"dreamsim": version}.__getitem__)
+        found.add(weights.identity(chosen, protocol="dynadiff", folder=tmp_path))
+    assert len(found) == 2
+
+
+@pytest.mark.survives(
     "networks",
     "DreamSim's package would fetch weights, and run the code of a moving branch",
     "Its files are checked before it is loaded, its backbone is built from its own code, and "

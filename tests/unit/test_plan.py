@@ -32,7 +32,9 @@ def demo(function, **more):
     return function(wildcards(scope="demo", **more))
 
 
-def test_items_grow_with_the_scope(plan):
+def test_items_grow_with_the_scope(values, tmp_path):
+    values["runs_table"] = write_runs_table(runs_table(), tmp_path / "runs.tsv")
+    plan = Plan(load_config(values))
     count = {key: len(found) for key, found in plan.items.items()}
     assert count["demo", "table_1"] == 2 * 2  # decoders x subjects
     assert count["paper", "table_1"] == 2 * 4
@@ -104,7 +106,7 @@ def test_real_data_have_no_known_answer(values):
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("run", "ridge", "table_1: run 'ridge' is not in the configuration"),
+        ("run", "nobody", "table_1: run 'nobody' is not in the configuration"),
         ("subjects", "all", "subjects 'all' is none of each, first, first_two, joint"),
         ("window", "late", "table_1: windows: 'late' is not in `windows`"),
         ("test_set", "held_out", "test_set 'held_out' is not in the configuration"),

@@ -6,6 +6,7 @@ rule dynadiff_train:
         targets=JOBS.targets,
         generators=JOBS.generators,
         start=JOBS.start,
+        deepspeed=JOBS.deepspeed,
     output:
         stage=directory(f"{PATHS.model}/train"),
         model=PATHS.model_json,
