@@ -41,13 +41,13 @@ STAGES = {
 }
 
 
-def settings_from(text: str, *keys: str) -> dict[str, Any]:
-    """Settings given as JSON, or as the path of a JSON file, with these keys at least.
+def settings_from(text: str) -> dict[str, Any]:
+    """Settings given as JSON, or as the path of a JSON file.
 
     Raises
     ------
     UserError
-        It is neither, or not an object with keys, or without one of these.
+        It is neither, or not an object with keys.
     """
     given = text.lstrip().startswith("{")
     name = "--settings" if given else text
@@ -55,8 +55,6 @@ def settings_from(text: str, *keys: str) -> dict[str, Any]:
         settings = json.loads(text if given else Path(text).read_text())
         if not isinstance(settings, dict):
             raise ValueError(f"a {type(settings).__name__}")
-    if missing := [key for key in keys if key not in settings]:
-        raise UserError(f"{name}: the key {missing[0]} is missing; expected {', '.join(keys)}")
     return settings
 
 

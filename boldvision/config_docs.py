@@ -17,6 +17,7 @@ from boldvision.config.load import load_config
 from boldvision.config.section import distinct
 from boldvision.errors import UserError
 from boldvision.files import atomic, reading
+from boldvision.plan import Plan
 from boldvision.shipped import ROOT
 
 README = ROOT / "config" / "README.md"
@@ -49,7 +50,7 @@ def main(argv: list[str]) -> None:
     )
     options = parser.parse_args(argv)
     if options.check:
-        config = read_config(options.check)
+        config = Plan(read_config(options.check)).config
         runs = len(config.run_names)
         print(f"{' + '.join(options.check)}: {config.dataset}, {runs} runs: correct")
     elif options.markdown:

@@ -224,14 +224,15 @@ def training(plan: Plan, model: Model) -> dict[str, Work]:
     run = plan.config.run(model.run)
     n_tr = plan.config.window(model.window).n_tr
     sizes = _sizes(plan.config, run, tuple(model.subjects.split("+")), n_tr)
-    return plugins.module("decoders", run.decoder, "cost").training(run, sizes)
+    return plugins.defined("decoders", run.decoder, "cost", "training")(run, sizes)
 
 
 @cache
 def picture(plan: Plan, name: str) -> Picture:
     """What one reconstruction of a run costs, as its decoder says."""
     run = plan.config.run(name)
-    return plugins.module("decoders", run.decoder, "cost").picture(run, _sizes(plan.config, run))
+    cost = plugins.defined("decoders", run.decoder, "cost", "picture")
+    return cost(run, _sizes(plan.config, run))
 
 
 def samples_per_s(plan: Plan, run: str, stage: str) -> float | None:

@@ -144,6 +144,7 @@ Each target is counted alone, with nothing made yet. Items share models: once `t
 - **Miniature**: CPU minutes of one core for training, reconstruction and scores; simulating,
   preparing and drawing come on top. Rates: {small}.
 - **Real NSD**: rates: {real}. Once a run has a trained model, `plan_paper` uses its speed.
+- **Free** models take no hours of training.
 - **Disk** is images, clean series, targets, models and reconstructions. Raw files are removed once
   prepared. Not counted: fMRIPrep's derivatives, the networks of generator and metrics.
 - `differences`, `scorecard` and `known_answer` need the scores of the tables and figures above, and

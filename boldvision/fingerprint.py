@@ -171,7 +171,7 @@ class _Module:
         self.imports = said.imports
         self.lines = [f"{name} {said.digest}"]
         for data in sorted(said.files):
-            if not data.endswith(".py") and (path := file.with_name(data)).is_file():
+            if not data.endswith(".py") and (path := file.parent / data).is_file():
                 self.lines.append(f"{name} {data} {hashlib.sha256(path.read_bytes()).hexdigest()}")
 
 

@@ -118,16 +118,26 @@ class Jobs:
 
     def targets(self, wildcards: Any) -> list[str]:
         """What frozen networks make of the images of the subjects that a model is trained on."""
-        subjects = self.trained_subjects(wildcards)
-        return [file for s in subjects for file in self._targets(wildcards, s)]
+        names = self._run(wildcards).target_names()
+        return self._targets(names, self.trained_subjects(wildcards))
+
+    def stage_targets(self, stage: str) -> Callable[[Any], list[str]]:
+        """Input function: of these, what a stage of a decoder reads."""
+
+        def targets(wildcards: Any) -> list[str]:
+            names = self._run(wildcards).stage_targets(stage)
+            return self._targets(names, self.trained_subjects(wildcards))
+
+        return targets
 
     def also_read(self, wildcards: Any) -> list[str]:
         """What a run's reconstruction reads of the tested subject beside trials and BOLD."""
+        run, subject = self._run(wildcards), wildcards.subject
         files = {
-            "images": [self.paths.images.format(subject=wildcards.subject)],
-            "targets": self._targets(wildcards, wildcards.subject),
+            "images": [self.paths.images.format(subject=subject)],
+            "targets": self._targets(run.target_names(), [subject]),
         }
-        return [file for what in self._run(wildcards).reads for file in files[what]]
+        return [file for what in run.reads for file in files[what]]
 
     def generators(self, wildcards: Any) -> list[str]:
         """Files of the generators that a run uses."""
@@ -170,9 +180,9 @@ class Jobs:
             }
         )
 
-    def _targets(self, wildcards: Any, subject: str) -> list[str]:
-        names = self._run(wildcards).target_names()
-        return [self.paths.target.format(target=name, subject=subject) for name in names]
+    def _targets(self, names: Iterable[str], subjects: Iterable[str]) -> list[str]:
+        target = self.paths.target
+        return [target.format(target=name, subject=s) for s in subjects for name in names]
 
     def _series(self, wildcards: Any, subject: str, sessions: int | None) -> list[str]:
         last = sessions or self.config.subjects[subject].sessions
@@ -229,16 +239,17 @@ class Jobs:
     def stage_settings(self, stage: str) -> Callable[[Any], str]:
         """Params function: what changes what a stage of a decoder makes.
 
-        A run, its generators, its preprocessing and the window that it is trained on. Of the run,
-        what belongs to other stages or to reconstruction is left out.
+        A run, its generators, its preprocessing and the window that it is trained on, without what
+        belongs to other stages or to reconstruction alone.
         """
 
         def settings(wildcards: Any) -> str:
             run = self._run(wildcards)
+            others = {name: whole for name, whole in _parts(run).items() if name != stage}
             return as_json(
-                run=_without(run, _parts(run) - {stage}),
+                run=run.model_dump(mode="json", exclude=_operational(run) | others),
                 preprocessing=self.config.preprocessing[run.preprocessing],
-                generators={name: self._generator(name) for name in run.generator_names()},
+                generators={name: self._generator(name) for name in run.stage_generators(stage)},
                 window=self.config.window(wildcards.window),
             )
 
@@ -247,14 +258,14 @@ class Jobs:
     def stage_job(self, wildcards: Any) -> str:
         """What `stage_settings` leaves out, of whichever stage, so that the run is whole again."""
         run = self._run(wildcards)
-        return as_json(**_operational(run) | run.model_dump(mode="json", include=_parts(run)))
+        return as_json(**run.model_dump(mode="json", include=_operational(run) | _parts(run)))
 
     def reconstruction_settings(self, wildcards: Any) -> str:
         """A run, its generators, its preprocessing, and the windows and trials of a test set."""
         run, test_set = self._run(wildcards), self.config.test_sets[wildcards.test_set]
         names = [wildcards.window if name == "own" else name for name in test_set.windows]
         return as_json(
-            run=_without(run, set()),
+            run=run.model_dump(mode="json", exclude=_operational(run)),
             preprocessing=self.config.preprocessing[run.preprocessing],
             generators={name: self._generator(name) for name in run.generator_names()},
             windows={name: self.config.window(name) for name in names},
@@ -312,24 +323,11 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value)} is not a setting")
 
 
-def _parts(run: BaseRun) -> set[str]:
-    """Settings that do not belong to every stage."""
-    return {"reconstruction", *plugins.stages(run.decoder)}
+def _parts(run: BaseRun) -> dict[str, Any]:
+    """Settings that do not belong to every stage, as pydantic is told of them."""
+    return dict.fromkeys(["reconstruction", *plugins.stages(run.decoder)], True)
 
 
-def _without(run: BaseModel, others: set[str]) -> dict[str, Any]:
-    """Settings of a run without those of `others`, and without operational ones."""
-    values = run.model_dump(mode="json", exclude=others)
-    for name in values:
-        if isinstance(getattr(run, name), Training):
-            values[name] = getattr(run, name).model_dump(mode="json", exclude=OPERATIONAL)
-    return values
-
-
-def _operational(run: BaseModel) -> dict[str, Any]:
-    fields = {name: getattr(run, name) for name in type(run).model_fields}
-    return {
-        name: value.model_dump(mode="json", include=OPERATIONAL)
-        for name, value in fields.items()
-        if isinstance(value, Training)
-    }
+def _operational(run: BaseRun) -> dict[str, Any]:
+    """Settings that change no model, likewise."""
+    return {name: OPERATIONAL for name, value in run if isinstance(value, Training)}

@@ -10,10 +10,15 @@ from boldvision.config import Config
 from boldvision.datasets.choose import dataset_of
 from boldvision.errors import UserError
 from boldvision.paths import Paths
-from boldvision.report.tables import TABLES as PAPER_TABLES
 from boldvision.runs_table import ITEMS, Evaluation, evaluations, runs_of
 
 TABLES = tuple(f"table_{number}" for number in range(1, 9))
+
+STATED_ONCE = {
+    "split": ("figure_4", "figure_5", "temporal_generalization"),
+    "tr_s": ("figure_4", "temporal_generalization"),
+}
+"""What these figures and their variants state of all of their rows at once."""
 
 
 class Plan:
@@ -46,6 +51,7 @@ class Plan:
         }
         self._check_items()
         self._check_metrics()
+        self._check_stated()
 
     # Targets
 
@@ -152,11 +158,6 @@ class Plan:
             *_files(looked_at, "reconstructions", "stimuli"),
         ]
 
-    def caption(self, wildcards: Any) -> dict[str, str]:
-        """Params function: what the report says of a table."""
-        table = PAPER_TABLES[int(wildcards.number)]
-        return {"title": table.title, "shows": table.shows, "ours": table.ours}
-
     def split(self, item: str) -> Callable[[Any], str]:
         """Params function: the split of an item's first run, which a figure states."""
         return lambda wildcards: self.config.run(self._item(wildcards, item)[0].run).split
@@ -189,6 +190,21 @@ class Plan:
                     raise UserError(
                         f"{item} shows {', '.join(sorted(missing))}, which metrics.sets.{name} "
                         "lacks: add it there, or change what is shown (`figures`, `gallery`)"
+                    )
+
+    def _check_stated(self) -> None:
+        """What a figure states once is the same for all of its rows."""
+        for (_, item), rows in self.items.items():
+            for key in (key for key, figures in STATED_ONCE.items() if item.startswith(figures)):
+                found = {row["run"]: row[key] for row in map(self._row, rows)}
+                if len(set(found.values())) > 1:
+                    several = ", ".join(
+                        f"{run} {value:.3g}" if isinstance(value, float) else f"{run} {value}"
+                        for run, value in found.items()
+                    )
+                    raise UserError(
+                        f"runs table: {item}: expected runs of one {key}, found {several}; give "
+                        "them an item each"
                     )
 
     def _item(self, wildcards: Any, item: str) -> list[Evaluation]:

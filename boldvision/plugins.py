@@ -41,6 +41,8 @@ FILES = {
 """What the folder of a decoder or a target must have."""
 NAMED = {"decoders": "runs.yaml", "targets": "targets.yaml"}
 """File with the named settings of a decoder or a target."""
+STARTS = {"base", "decoder", "kind"}
+"""Named settings with one of these are whole; all others only change some of that name."""
 
 
 def use(folders: Sequence[str]) -> None:
@@ -97,7 +99,7 @@ def _check_stages(decoder: str) -> None:
 
     known, folder = stages(decoder), found("decoders")[decoder]
     own = {Path(file).stem for file in FILES["decoders"]}
-    for name in known:
+    for number, name in enumerate(known):
         if not re.fullmatch(NAME, name) or name in own | set(BaseRun.model_fields):
             raise UserError(
                 f"{folder}/stages.py: {name!r}: expected a name of a-z, 0-9 and _ that is neither "
@@ -105,7 +107,7 @@ def _check_stages(decoder: str) -> None:
             )
         if not (folder / f"{name}.py").is_file():
             raise UserError(f"{folder}: expected {name}.py, as stages.py says, found none; add it")
-        if unknown := set(earlier(decoder, name)) - set(list(known)[: list(known).index(name)]):
+        if unknown := set(earlier(decoder, name)) - set(list(known)[:number]):
             raise UserError(
                 f"{folder}/stages.py: AFTER: {min(unknown)!r} is no stage before {name}; correct it"
             )
@@ -164,6 +166,20 @@ def module(kind: str, name: str, part: str) -> Any:
         ) from error
 
 
+def defined(kind: str, name: str, part: str, what: str) -> Any:
+    """What :func:`module` must define.
+
+    Raises
+    ------
+    UserError
+        It does not, or there is no such module.
+    """
+    content = vars(module(kind, name, part))
+    if what not in content:
+        raise UserError(f"{found(kind)[name] / part}.py: expected {what}, found none; add it")
+    return content[what]
+
+
 def stages(decoder: str) -> dict[str, str]:
     """What the stages of a decoder's training do, by name, in their order.
 
@@ -172,7 +188,7 @@ def stages(decoder: str) -> dict[str, str]:
     UserError
         There is no decoder of that name, or it does not say.
     """
-    return _said("decoders", decoder, "stages", "STAGES")
+    return defined("decoders", decoder, "stages", "STAGES")
 
 
 def earlier(decoder: str, stage: str) -> list[str]:
@@ -211,15 +227,7 @@ def target_settings(values: dict[str, Any]) -> BaseTarget:
 def _validated(kind: str, key: str, name: str, values: dict[str, Any]) -> Any:
     if not isinstance(values, dict) or not isinstance(values.get(key), str):
         raise UserError(f"expected `{key}`, one of the {kind}: {', '.join(found(kind))}")
-    return _said(kind, values[key], "settings", name).model_validate(values)
-
-
-def _said(kind: str, name: str, part: str, what: str) -> Any:
-    """What a module of a decoder or a target must define."""
-    defined = vars(module(kind, name, part))
-    if what not in defined:
-        raise UserError(f"{found(kind)[name] / part}.py: expected {what}, found none; add it")
-    return defined[what]
+    return defined(kind, values[key], "settings", name).model_validate(values)
 
 
 @dataclass(frozen=True)
@@ -269,8 +277,10 @@ def named(kind: str, own: dict[str, dict[str, Any]], simulated: bool) -> Named:
             raise UserError(f"{file}: {min(twice)!r} is named elsewhere too; rename one")
         settings |= miniature if simulated else merge(miniature, real)
         unstated |= {} if simulated else {name: file for name in miniature if name not in real}
+    whole = {name for name in unstated if STARTS & set(own.get(name, {}))}
+    settings |= {name: {} for name in whole}  # nothing of the miniature's below them
     return Named(
-        merge(settings, own), {name: file for name, file in unstated.items() if name not in own}
+        merge(settings, own), {name: file for name, file in unstated.items() if name not in whole}
     )
 
 

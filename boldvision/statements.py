@@ -20,7 +20,7 @@ TYPES_ALONE = "TYPE_CHECKING"
 FIELD = 2
 """In place of 0 or 1 of an annotated name: it is a field of its class."""
 
-FILE = re.compile(r"[\w-]+(\.[\w-]+)+")
+FILE = re.compile(r"([\w-]+/)*[\w-]+(\.[\w-]+)+")
 
 
 class Statements(NamedTuple):
@@ -30,7 +30,7 @@ class Statements(NamedTuple):
     imports: frozenset[str]
     """Dotted names it imports, also within functions; the last part may be no module."""
     files: frozenset[str]
-    """Those of its strings that may be names of files beside it."""
+    """Those of its strings that may be paths of files beside it, or in folders there."""
 
 
 @cache

@@ -332,7 +332,7 @@ class Config(Section):
             raise ValueError(
                 f"{section}.{name}: {named.unstated[name]} has settings for the miniature alone; "
                 "expected those for real data too, {} if they are the same: state them there below "
-                f"`real`, or as {section}.{name} in your configuration"
+                f"`real`, or all of them as {section}.{name} in your configuration"
             )
         settings = dict(named.settings[name])
         base = settings.pop("base", None)

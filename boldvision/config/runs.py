@@ -115,5 +115,13 @@ class BaseRun(Section):
         """Entries of `targets` that the model is trained on."""
         return ()
 
+    def stage_generators(self, stage: str) -> tuple[str, ...]:
+        """Of `generator_names`, those that a stage of training uses: it reruns for no other."""
+        return self.generator_names()
+
+    def stage_targets(self, stage: str) -> tuple[str, ...]:
+        """Of `target_names`, those that a stage of training reads: it reruns for no other."""
+        return self.target_names()
+
     def check(self, config: Config) -> None:
         """Raise ValueError if the run does not fit the rest of the configuration."""

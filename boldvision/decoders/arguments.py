@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from boldvision import config
-from boldvision.cli import settings_from
+
+
+class Settings(config.Section):
+    """What `--settings` of training and reconstruction says, beside the window or windows."""
+
+    run: dict[str, Any]
+    preprocessing: config.Preprocessing
+    generators: dict[str, config.Generator]
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,18 +25,3 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         "--data", required=True, help="JSON: trials, bold, images, targets, by subject"
     )
     parser.add_argument("--seed", type=int, default=0)
-
-
-def settings_of(arguments: argparse.Namespace, *more: str) -> dict[str, Any]:
-    """Their settings, with the keys that both need and some more."""
-    return settings_from(arguments.settings, "run", "preprocessing", "generators", *more)
-
-
-def generators(settings: dict[str, Any]) -> dict[str, config.Generator]:
-    """The generators of a run, by name."""
-    return TypeAdapter(dict[str, config.Generator]).validate_python(settings["generators"])
-
-
-def preprocessing(settings: dict[str, Any]) -> config.Preprocessing:
-    """How the series of a run were prepared."""
-    return TypeAdapter(config.Preprocessing).validate_python(settings["preprocessing"])

@@ -27,7 +27,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from boldvision.config import BaseRun, Generator, Preprocessing, Window
+from boldvision.config import Generator, Preprocessing, Window
 from boldvision.errors import UserError
 from boldvision.files import reading, sha256
 from boldvision.targets.base import target_digest
@@ -68,7 +68,7 @@ class Job:
     window : Window
         What the decoder will see of a trial.
     generators : dict of str to Generator
-        Those that the run names.
+        Those that the run names for the stage.
     seed : int
     model : Path
         Folder of the model; an earlier stage's folder is ``model / "fit"``.
@@ -164,8 +164,8 @@ def read_data(text: str, preprocessing: Preprocessing) -> list[SubjectData]:
         ]
 
 
-def target_digests(run: BaseRun, data: Sequence[SubjectData]) -> list[list[str]]:
-    """The sha256 of the targets of a run, for every subject.
+def target_digests(names: Sequence[str], data: Sequence[SubjectData]) -> list[list[str]]:
+    """The sha256 of targets of these names, for every subject.
 
     Raises
     ------
@@ -173,12 +173,12 @@ def target_digests(run: BaseRun, data: Sequence[SubjectData]) -> list[list[str]]
         One is not given, missing or damaged.
     """
     for subject in data:
-        if missing := set(run.target_names()) - set(subject.targets):
+        if missing := set(names) - set(subject.targets):
             raise UserError(
                 f"--data: {subject.name}: expected the target {min(missing)}, which the run names, "
                 "found none; give its file"
             )
-    return [[target_digest(s.targets[name]) for name in run.target_names()] for s in data]
+    return [[target_digest(subject.targets[name]) for name in names] for subject in data]
 
 
 def read_finite(

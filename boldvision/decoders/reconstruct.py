@@ -5,18 +5,14 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import h5py
 import numpy as np
-from pydantic import TypeAdapter
 
 from boldvision import config, plugins
-from boldvision.decoders.arguments import (
-    add_data_arguments,
-    generators,
-    preprocessing,
-    settings_of,
-)
+from boldvision.cli import settings_from
+from boldvision.decoders.arguments import Settings, add_data_arguments
 from boldvision.decoders.base import (
     Decoder,
     Trained,
@@ -32,6 +28,14 @@ from boldvision.files import atomic, only_job, replace_folder, sha256
 from boldvision.fingerprint import fingerprint
 from boldvision.hdf5 import write_text
 from boldvision.trials.windows import AveragedWindows, Windows, load_windows
+
+
+class ReconstructionSettings(Settings):
+    """What `--settings` of reconstruction says."""
+
+    windows: dict[str, config.Window]
+    trials: Literal["one_repetition", "all", "averaged"]
+    data_seed: int
 
 
 def reconstruct(
@@ -115,19 +119,19 @@ def main(argv: list[str]) -> None:
 
 
 def _reconstruct_all(arguments: argparse.Namespace, work: Path) -> None:
-    settings = settings_of(arguments, "windows", "trials", "data_seed")
-    run = plugins.run_settings(settings["run"])
-    wanted = TypeAdapter(dict[str, config.Window]).validate_python(settings["windows"])
-    (data,) = read_data(arguments.data, preprocessing(settings))
+    given = settings_from(arguments.settings)
+    settings = ReconstructionSettings.model_validate(given)
+    run = plugins.run_settings(settings.run)
+    (data,) = read_data(arguments.data, settings.preprocessing)
     read_model_record(arguments.model)
     known = sha256(arguments.model / MODEL)
-    model = Trained(run, arguments.model, generators(settings), data, arguments.seed, best_device())
-    decoder = plugins.module("decoders", run.decoder, "decoder").load(model)
+    model = Trained(run, arguments.model, settings.generators, data, arguments.seed, best_device())
+    decoder = plugins.defined("decoders", run.decoder, "decoder", "load")(model)
     code = fingerprint(__name__, f"boldvision.decoders.{run.decoder}.decoder")
-    contents = data.contents()
-    contents += [target_digests(run, [data])] if "targets" in run.reads else []
-    partial = work / digest(settings, data.name, contents, arguments.seed, known, code)
-    for name, window in wanted.items():
+    targets = run.target_names() if "targets" in run.reads else ()
+    data_known = [data.name, data.contents(), target_digests(targets, [data])]
+    partial = work / digest(given, data_known, arguments.seed, known, code)
+    for name, window in settings.windows.items():
         target = partial / f"{name}.h5"
         if target.exists():
             continue
@@ -138,8 +142,8 @@ def _reconstruct_all(arguments: argparse.Namespace, work: Path) -> None:
             data.preprocessing,
             run.split,
             "test",
-            settings["trials"],
-            settings["data_seed"],
+            settings.trials,
+            settings.data_seed,
         )
         constant = reconstruct(decoder, windows, data.name, run.reconstruction.batch_size, target)
         print(

@@ -34,16 +34,21 @@ def read_model_record(folder: Path) -> dict[str, Any]:
     Raises
     ------
     UserError
-        It is missing or damaged, or a file that it lists is missing.
+        It is missing or damaged, a file that it lists is missing, or a stage's record, which
+        vouches for the parameters beside it, is another.
     """
     path = folder / MODEL
     with reading(path, "the list of a model's files", REMEDY):
         record = json.loads(path.read_text())
         if not isinstance(record, dict) or not isinstance(record.get("artefacts"), dict):
             raise ValueError("no `artefacts`")
-        gone = [name for name in record["artefacts"] if not (folder / name).is_file()]
-    if gone:
-        raise UserError(f"{folder / gone[0]}: expected, as {MODEL} says; found no file; {REMEDY}")
+    for name, digest in record["artefacts"].items():
+        if not (folder / name).is_file():
+            raise UserError(f"{folder / name}: expected, as {MODEL} says; found no file; {REMEDY}")
+        if Path(name).name == RECORD and sha256(folder / name) != digest:
+            raise UserError(
+                f"{folder / name}: expected the file that {MODEL} lists, found another; {REMEDY}"
+            )
     return record
 
 

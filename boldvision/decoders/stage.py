@@ -8,18 +8,19 @@ from pathlib import Path
 
 from boldvision import config, plugins
 from boldvision.cli import settings_from
-from boldvision.decoders.arguments import (
-    add_data_arguments,
-    generators,
-    preprocessing,
-    settings_of,
-)
+from boldvision.decoders.arguments import Settings, add_data_arguments
 from boldvision.decoders.base import Job, digest, read_data, target_digests
 from boldvision.decoders.record import MODEL, artefacts, read_model_record, write_model_record
 from boldvision.errors import UserError
 from boldvision.files import only_job, replace_folder, sha256
 from boldvision.fingerprint import fingerprint
 from boldvision.training import environment
+
+
+class StageSettings(Settings):
+    """What `--settings` of a stage of training says."""
+
+    window: config.Window
 
 
 def main(name: str, argv: list[str]) -> None:
@@ -42,7 +43,7 @@ def main(name: str, argv: list[str]) -> None:
     environment.believe_launcher()
     work = arguments.out.with_name(f"{arguments.out.name}.checkpoint")
     job = _job(arguments, work, name)
-    run = plugins.module("decoders", decoder, stage).main
+    run = plugins.defined("decoders", decoder, stage, "main")
     if not environment.is_main_process():
         return run(job)
     with only_job(arguments.out):
@@ -57,23 +58,24 @@ def main(name: str, argv: list[str]) -> None:
 
 
 def _job(arguments: argparse.Namespace, work: Path, name: str) -> Job:
-    settings = settings_of(arguments, "window")
-    more = settings_from(arguments.job)
-    run = plugins.run_settings(plugins.merge(settings, {"run": more})["run"])
-    if run.decoder != name.partition(".")[0]:
+    given = settings_from(arguments.settings)
+    settings = StageSettings.model_validate(given)
+    run = plugins.run_settings(plugins.merge(settings.run, settings_from(arguments.job)))
+    decoder, stage = name.split(".")
+    if run.decoder != decoder:
         raise UserError(f"--settings: run: expected one of {name}, found one of {run.decoder}")
-    data = read_data(arguments.data, preprocessing(settings))
+    data = read_data(arguments.data, settings.preprocessing)
     contents = [subject.contents(run.sessions) for subject in data]
-    contents += target_digests(run, data)
-    known = [settings, [subject.name for subject in data], contents, arguments.seed]
-    earlier = artefacts(arguments.out.parent, plugins.earlier(*name.split(".")))
+    contents += target_digests(run.stage_targets(stage), data)
+    known = [given, [subject.name for subject in data], contents, arguments.seed]
+    earlier = artefacts(arguments.out.parent, plugins.earlier(decoder, stage))
     before = [_start_digest(run, arguments.start), earlier]
     code = fingerprint(__name__, f"boldvision.decoders.{name}")
     return Job(
         run=run,
         data=data,
-        window=config.Window.model_validate(settings["window"]),
-        generators=generators(settings),
+        window=settings.window,
+        generators=settings.generators,
         seed=arguments.seed,
         model=arguments.out.parent,
         start=arguments.start,

@@ -204,6 +204,12 @@ def comparable(evaluation: Result, metric: str, simulated: bool) -> bool:
     )
 
 
+def caption(number: int) -> dict[str, str]:
+    """What the report says of a table: `title`, what it `shows`, and of `ours`."""
+    table = TABLES[number]
+    return {"title": table.title, "shows": table.shows, "ours": table.ours}
+
+
 def trained_parameters(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """Trained parameters of the U-Net of every row, as counted when it was trained.
 

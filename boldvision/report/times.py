@@ -32,7 +32,8 @@ class Timing:
 class WindowTimes:
     """The samples ``first … first + n_tr - 1``, counted from the one at the image's onset.
 
-    Where onsets lie between samples, a trial's window is up to half a sampling period off.
+    Where onsets lie between samples, as with fMRIPrep's, a trial's window is up to a sampling
+    period off: half of it is the rounding here, half that of each trial.
     """
 
     first: int

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
-from pydantic import TypeAdapter
 
 from boldvision import config, plugins
 from boldvision.cli import settings_from
@@ -18,6 +18,13 @@ from boldvision.files import atomic
 from boldvision.hdf5 import write_text
 from boldvision.images import ImageStack
 from boldvision.targets.base import DIGEST, digest
+
+
+class Settings(config.Section):
+    """What `--settings` of the stage says."""
+
+    target: dict[str, Any]
+    generators: dict[str, config.Generator]
 
 
 def write_target(
@@ -61,9 +68,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--batch-size", type=int, default=32)
     arguments = parser.parse_args(argv)
-    settings = settings_from(arguments.settings, "target", "generators")
-    target = plugins.target_settings(settings["target"])
-    generators = TypeAdapter(dict[str, config.Generator]).validate_python(settings["generators"])
-    network = plugins.module("targets", target.kind, "network")
-    load = network.load(target, generators, best_device())
-    write_target(load, arguments.images, arguments.out, arguments.batch_size)
+    settings = Settings.model_validate(settings_from(arguments.settings))
+    target = plugins.target_settings(settings.target)
+    load = plugins.defined("targets", target.kind, "network", "load")
+    network = load(target, settings.generators, best_device())
+    write_target(network, arguments.images, arguments.out, arguments.batch_size)

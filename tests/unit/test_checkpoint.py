@@ -147,7 +147,7 @@ def test_a_checkpoint_of_other_code_or_targets_is_not_gone_on_from(
     if changed == "code":
         monkeypatch.setattr("boldvision.decoders.stage.fingerprint", lambda *modules: "edited")
     if changed == "target":
-        monkeypatch.setattr("boldvision.decoders.stage.target_digest", lambda path: "anew")
+        monkeypatch.setattr("boldvision.decoders.base.target_digest", lambda path: "anew")
     train(generator, [subject], out, **SETTINGS)
     assert (record_of(out)["resumed_at"] > 0) is (changed == "nothing")
 

@@ -226,9 +226,14 @@ def test_a_fault_is_a_sentence(values, place, value, told):
         (
             "test_sets.own.windows",
             ["main+224"],
-            r"windows\.main\+224: ends 310 s after the onset: expected an end within a run",
+            r"windows\.main\+224: ends 310 s after the onset: expected a stretch of a run",
         ),
         ("scopes.demo.specialized_shifts", [224], r"figure_4: windows\.main\+224: ends 310 s"),
+        (
+            "windows.main",
+            {"start_s": -290, "n_tr": 6, "shift": -9},
+            r"windows\.main: begins 302 s before the onset: expected a stretch of a run of 300 s",
+        ),
         ("subjects.subj01.rest_sessions", [3, 5], r"\[5\] are beyond `sessions`, 4"),
         ("subjects.subj01.rest_sessions", [3, 3], "rest_sessions: 3: listed twice"),
         ("subjects.subj01.voxels", 12 * 14 * 11 + 1, "`voxels`: 1849 are more than `grid` has"),

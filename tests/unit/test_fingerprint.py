@@ -23,7 +23,7 @@ LIBRARY = {
     "boldvision/signal/clean.py": (
         "from boldvision.errors import UserError\n"
         "from boldvision.signal.volumes import order\n"
-        "names = 'table.csv', 'folder', 'missing.csv'\n"
+        "names = 'table.csv', 'folder', 'missing.csv', 'data/table.csv'\n"
     ),
     "boldvision/signal/volumes.py": "order = 'C'\n",
     "boldvision/signal/table.csv": "value\n0.34\n",
@@ -160,6 +160,7 @@ def test_data_that_a_module_names_count(changes):
     assert changes("boldvision/signal/table.csv", "value\n0.35\n")
     assert not changes("boldvision/signal/other.csv", "value\n0.35\n")
     assert changes("boldvision/signal/missing.csv", "")
+    assert changes("boldvision/signal/data/table.csv", "")
 
 
 def test_what_is_left_out_is_not_followed(root, changes):

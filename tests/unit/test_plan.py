@@ -1,6 +1,7 @@
 """The plan: which files the tables and figures of a scope are, and are made of."""
 
 import copy
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ from boldvision.config.load import load_config
 from boldvision.datasets.miniature.known_answer import CHECKED
 from boldvision.errors import UserError
 from boldvision.plan import Plan
+from boldvision.report.tables import caption
 
 DEFAULT = values_of()
 
@@ -76,7 +78,7 @@ def test_models_of_a_table(plan):
             *(f"dynadiff/subj0{n}" for n in (1, 2, 5, 7)),
         )
     }
-    assert plan.caption(where)["title"].startswith("One model of all subjects")
+    assert caption(8)["title"].startswith("One model of all subjects")
 
 
 def test_known_answer_is_checked_on_the_items_of_its_scope(plan):
@@ -129,6 +131,33 @@ def test_a_metric_that_is_shown_must_be_computed(values):
     Plan(load_config(values))
     values["metrics"]["sets"]["all"].remove("pixcorr")
     with pytest.raises(UserError, match=r"figure_3 shows pixcorr, which metrics\.sets\.all lacks"):
+        Plan(load_config(values))
+
+
+@pytest.mark.survives(
+    "results",
+    "Rows of a figure over time are of several splits or sampling periods, which it states once",
+    "Refused before anything runs; the figure and its runs are named",
+)
+@pytest.mark.parametrize(
+    ("item", "settings", "told"),
+    [
+        ("figure_5", {"split": "standard"}, "figure_5: expected runs of one split, found .*other"),
+        (
+            "figure_4",
+            {"preprocessing": "fmriprep"},
+            "figure_4: expected runs of one tr_s, found other 1.6, .* 1.33;",
+        ),
+        ("figure_5", {"preprocessing": "fmriprep"}, None),
+    ],
+)
+def test_what_a_figure_states_once_is_the_same_in_all_rows(values, tmp_path, item, settings, told):
+    runs = runs_table()
+    first = runs.index[runs["item"] == item][0]
+    values["runs"]["other"] = {"base": runs["run"][first]} | settings
+    runs.loc[first, "run"] = "other"
+    values["runs_table"] = write_runs_table(runs, tmp_path / "runs.tsv")
+    with pytest.raises(UserError, match=told) if told else nullcontext():
         Plan(load_config(values))
 
 

@@ -69,10 +69,10 @@ def config(*folders, dataset="miniature", **values):
     return load_config(copy.deepcopy(VALUES[dataset]) | changed)
 
 
-def refused(*folders, dataset="miniature"):
+def refused(*folders, dataset="miniature", **values):
     """What is said of these plug-ins."""
     with pytest.raises(UserError) as told:
-        config(*folders, dataset=dataset)
+        config(*folders, dataset=dataset, **values)
     return str(told.value)
 
 
@@ -166,7 +166,11 @@ def test_settings_for_real_data_must_be_stated(tmp_path):
     assert config(tmp_path).run("floor")
     said = refused(tmp_path, dataset="nsd")
     assert f"runs.floor: {file} has settings for the miniature alone; expected those for" in said
-    stated = {"floor": {"image_px": 512}}
+    for runs in ({"floor": {"split": "time_resolved"}}, {"mine": {"base": "floor"}}):
+        assert "settings for the miniature alone" in refused(tmp_path, dataset="nsd", runs=runs)
+    stated = {"floor": {"decoder": "floor", "split": "standard", "preprocessing": "nsd_prep"}}
+    assert "image_px" in refused(tmp_path, dataset="nsd", runs=stated)
+    stated["floor"]["image_px"] = 512
     assert config(tmp_path, dataset="nsd", runs=stated).run("floor").image_px == 512
 
 

@@ -5,11 +5,16 @@ import importlib
 import re
 import shutil
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
+from boldvision import plugins
 from boldvision.cli import STAGES
+from boldvision.config import Config, Figures
+from boldvision.config.section import Section
 from boldvision.fingerprint import LEFT_OUT, TRAINS, Code, is_left_out
 from tests import reruns as script
 
@@ -26,6 +31,11 @@ BY_NAME = {
 
 VALUES = (int, float, str, list, tuple, dict, set)
 """What would change a result and no fingerprint, were it imported from a module of settings."""
+
+BEFORE_A_JOB = {
+    *("bytes_per_image", "check", "generator_names", "require", "shifted", "target_names"),
+}
+"""What settings are asked for beside their values: names and sizes, for a plan."""
 
 INSTEAD = {"fmriprep": "boldvision.signal.fmriprep_command"}
 """Stages of which a part alone says what comes out."""
@@ -155,6 +165,28 @@ def test_modules_of_settings_bring_no_values_of_their_own(reruns, made_of):
                 assert not isinstance(value, VALUES), (module, alias.name)
                 seen += 1
     assert seen > 20
+
+
+def test_settings_compute_nothing_in_a_job():
+    """What a property of theirs says would change a result and no fingerprint."""
+    found = {}
+    for kind in ("decoders", "targets"):
+        for name in plugins.found(kind):
+            plugins.module(kind, name, "settings")
+    for section in below_class(Section) - {Config, Figures}:
+        own = {name: value for name, value in vars(section).items() if not name.startswith("_")}
+        found |= {
+            f"{section.__module__}.{section.__name__}.{name}": name
+            for name, value in own.items()
+            if name in section.model_computed_fields
+            or isinstance(value, FunctionType | property | cached_property)
+        }
+    assert {"generator_names", "check"} <= set(found.values()) <= BEFORE_A_JOB, found
+
+
+def below_class(section):
+    """All classes derived from `section`."""
+    return {each for sub in section.__subclasses__() for each in {sub, *below_class(sub)}}
 
 
 def test_the_table_is_up_to_date(reruns):

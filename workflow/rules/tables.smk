@@ -1,3 +1,6 @@
+from boldvision.report import tables
+
+
 rule make_table:
     """A table of the paper: our rows, with the published rows beside them."""
     input:
@@ -26,7 +29,7 @@ rule make_table:
     params:
         **DATA,
         rows=PLAN.rows("table_{number}"),
-        caption=PLAN.caption,
+        caption=lambda wildcards: tables.caption(int(wildcards.number)),
         code=CODE.script("table"),
     script:
         "../scripts/table.py"

@@ -31,7 +31,7 @@ class Nsd:
     checked: tuple[str, ...] = ()
 
     def check(self, config: Config) -> None:
-        """Nothing serves the bucket, its subjects have its names, and windows end within a run."""
+        """Nothing serves the bucket, its subjects have its names, and windows lie within a run."""
         if config.s3.serve is not None:
             raise ValueError(
                 f"s3.serve: {config.s3.serve} would be served as a simulated bucket, but "
@@ -40,7 +40,7 @@ class Nsd:
         self.check_design(config)
 
     def check_design(self, config: Config) -> None:
-        """Subjects have the bucket's names, and windows end within a run."""
+        """Subjects have the bucket's names, and windows lie within a run."""
         for name, subject in config.subjects.items():
             if name != (expected := f"subj{subject.number:02d}"):
                 raise ValueError(
@@ -53,14 +53,17 @@ class Nsd:
                 self.check_window(config, name)
 
     def check_window(self, config: Config, name: str) -> None:
-        """It ends within a run of the shortest sampling period."""
+        """It lies within a run, whose onsets are, at the shortest sampling period."""
         periods = [p.tr_s for p in config.preprocessing.values() if not isinstance(p, Betas)]
         window = config.window(name)
-        end = window.start_s + (window.shift + window.n_tr) * min(periods, default=0)
-        if end > RUN_S:
+        period = min(periods, default=0)
+        begin = window.start_s + window.shift * period
+        end = begin + window.n_tr * period
+        if begin <= -RUN_S or end > RUN_S:
+            wrong = f"ends {end:.0f} s after" if end > RUN_S else f"begins {-begin:.0f} s before"
             raise ValueError(
-                f"windows.{name}: ends {end:.0f} s after the onset: expected an end within a run "
-                f"of {RUN_S:.0f} s; change `start_s`, `n_tr` or the shift"
+                f"windows.{name}: {wrong} the onset: expected a stretch of a run of {RUN_S:.0f} s; "
+                "change `start_s`, `n_tr` or the shift"
             )
 
     def check_places(self, config: Config) -> None:

@@ -92,5 +92,5 @@ class Run(config.BaseRun):
             raise ValueError(
                 f"`latents`: expected a target of kind vae and generator {self.generator}, found "
                 f"{self.latents!r} of kind {target.kind} and generator "
-                f"{', '.join(target.generator_names()) or 'none'}"
+                f"{', '.join(target.generator_names()) or 'none'}; name such an entry of `targets`"
             )
