@@ -295,15 +295,24 @@ class Jobs:
         networks = self.config.metrics.networks
         return {role: networks[role] for role in networks if role in roles}
 
-    def deepspeed(self, wildcards: Any) -> list[str]:
-        """DeepSpeed's own configuration of a run's training, if it has one."""
-        file = self._run(wildcards).training.deepspeed
-        return [shipped(file)] if file else []
+    def deepspeed(self, section: str) -> Callable[[Any], list[str]]:
+        """Input function: DeepSpeed's own configuration of a run's `section`, if it has one."""
 
-    def launch_options(self, wildcards: Any) -> list[str]:
-        """Options of the stage `gpu` that a run's training needs."""
-        deepspeed = [word for file in self.deepspeed(wildcards) for word in ("--deepspeed", file)]
-        return ["--precision", self._run(wildcards).training.precision, *deepspeed]
+        def files(wildcards: Any) -> list[str]:
+            file = getattr(self._run(wildcards), section).deepspeed
+            return [shipped(file)] if file else []
+
+        return files
+
+    def launch_options(self, section: str) -> Callable[[Any], list[str]]:
+        """Params function: options of the stage `gpu` for the training in a run's `section`."""
+
+        def options(wildcards: Any) -> list[str]:
+            files = self.deepspeed(section)(wildcards)
+            precision = getattr(self._run(wildcards), section).precision
+            return ["--precision", precision, *(w for f in files for w in ("--deepspeed", f))]
+
+        return options
 
     def served(self, *prefixes: str) -> str:
         """Beginning of a command that downloads keys with these prefixes, see `Dataset.served`."""

@@ -84,7 +84,8 @@ class BaseRun(Section):
     """Settings of a model, whatever its decoder; each adds its own in a class ``Run``.
 
     A field that is named like a stage of the decoder belongs to that stage alone, `reconstruction`
-    to what is done with the model; all others belong to every stage.
+    to what is done with the model; all others belong to every stage. A rule passes what belongs to
+    others as ``--job``, a resource (``JOBS.stage_job``), which reruns nothing.
     """
 
     decoder: Name = Field(description="a package of boldvision.decoders, or of a plug-in")

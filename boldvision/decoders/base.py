@@ -6,7 +6,9 @@ A decoder is a package ``boldvision.decoders.<name>`` with the modules
     with a class ``Run``, a :class:`boldvision.config.BaseRun`.
 ``stages``
     with ``STAGES``: what each stage of its training does, by name, in their order. Stage ``fit`` is
-    a module ``fit`` with ``main(job)``, a :class:`Job`; it writes what it makes to ``job.out``.
+    a module ``fit`` with ``main(job)``, a :class:`Job`; it writes what it makes to ``job.out``. A
+    stage goes on from its checkpoint if no stage before it has changed; where it reads fewer of
+    them, ``AFTER = {"low_level": []}`` says which, and those are inputs of its rule.
 ``decoder``
     with ``load(model)``, from a :class:`Trained` to a :class:`Decoder`; it imports nothing of the
     stages, so that a change of how pictures are made trains nothing again.

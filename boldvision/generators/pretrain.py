@@ -23,7 +23,7 @@ from boldvision.errors import UserError
 from boldvision.files import replace_folder
 from boldvision.generators.images import to_tensor
 from boldvision.generators.timesteps import draw_timesteps
-from boldvision.training.finite import non_finite
+from boldvision.parameters import non_finite
 from boldvision.training.schedule import learning_rate
 
 SCENE_SEED = 1_000_000

@@ -137,9 +137,12 @@ def test_a_set_of_metrics_has_the_networks_that_it_needs(jobs):
 
 
 def test_launch_options(values):
-    assert make(values).launch_options(wildcards(run="dynadiff")) == ["--precision", "no"]
+    assert make(values).launch_options("training")(wildcards(run="dynadiff")) == [
+        "--precision",
+        "no",
+    ]
     values["runs"]["dynadiff"]["training"] |= {"precision": "bf16", "deepspeed": "my zero.json"}
-    options = make(values).launch_options(wildcards(run="dynadiff"))
+    options = make(values).launch_options("training")(wildcards(run="dynadiff"))
     assert options == ["--precision", "bf16", "--deepspeed", "my zero.json"]
 
 
@@ -149,12 +152,12 @@ def test_launch_options(values):
     "The file is an input of the training: its models are trained again",
 )
 def test_the_deepspeed_configuration_is_an_input(values):
-    assert make(values).deepspeed(wildcards(run="dynadiff")) == []
+    assert make(values).deepspeed("training")(wildcards(run="dynadiff")) == []
     values["runs"]["dynadiff"]["training"]["deepspeed"] = "config/deepspeed_zero2.json"
-    (file,) = make(values).deepspeed(wildcards(run="dynadiff"))
+    (file,) = make(values).deepspeed("training")(wildcards(run="dynadiff"))
     assert Path(file).is_file()
     rules = plugins.found("decoders")["dynadiff"] / "rules.smk"
-    assert "deepspeed=JOBS.deepspeed," in rules.read_text()
+    assert 'deepspeed=JOBS.deepspeed("training"),' in rules.read_text()
 
 
 def test_downloads_are_served_only_in_the_miniature(values):

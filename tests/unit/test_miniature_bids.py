@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from boldvision.config import Design, Miniature, Subject
+from boldvision.config import Design, Fmriprep, Miniature, Subject
 from boldvision.datasets.miniature import bids, bold
 from boldvision.datasets.miniature.experiment import run_designs
 from boldvision.datasets.miniature.serve import serving
@@ -50,6 +50,17 @@ def derivatives(simulation, tmp_path_factory):
     folder = tmp_path_factory.mktemp("miniature") / "derivatives"
     bids.write_derivatives(simulation, folder)
     return folder
+
+
+@pytest.mark.survives(
+    "results",
+    "A default of the configuration changes that simulated derivatives were made with",
+    "The module that makes them states it: it has to be edited, and they are made again",
+)
+def test_what_derivatives_are_made_with_is_stated():
+    used = {"kind", "space", "volumes", "tr_s", "first_volume_s"}
+    assert used == bids.REAL.model_fields_set
+    assert Fmriprep(kind="fmriprep") == bids.REAL
 
 
 def faults(dataset):

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from report_data import FOUR, LABELS, paper_rows, table_rows
 
+from boldvision.decoders.record import write_model_record
 from boldvision.errors import UserError
 from boldvision.metrics.measures import MEASURES
 from boldvision.report import formats, layout, published, results, tables
@@ -223,8 +224,10 @@ def test_trained_parameters_stand_beside_the_published_ones(tmp_path):
 def test_parameters_are_read_from_the_training_record(tmp_path):
     rows = paper_rows(tmp_path, 3, subjects=FOUR[:1])
     assert tables.trained_parameters(rows)["Frozen"] == 6000
-    record = Path(rows[0]["model"]).with_name("train") / "training.json"
+    model = Path(rows[0]["model"]).parent
+    record = model / "train" / "training.json"
     record.write_text('{"sha256": "", "parameters": {"lora": 4}}')
+    write_model_record(model, "any", ["train"])
     with pytest.raises(UserError, match="unet_trained"):
         tables.trained_parameters(rows)
 

@@ -363,3 +363,9 @@ def test_a_run_with_a_base_is_stated_for_real_data_too(place):
     file.write_text(file.read_text().replace("  toy_strong: {}\n", ""))
     with pytest.raises(UserError, match=r"runs\.toy_strong: .* for the miniature alone"):
         load_config(values)
+
+
+def test_a_run_starts_from_one_of_its_own_decoder(place):
+    start = {"run": "toy", "subjects": ["subj02"]}
+    with pytest.raises(UserError, match="`pretrained`: expected a run of decoder dynadiff, found"):
+        jobs(place, {"dynadiff": {"pretrained": start}})

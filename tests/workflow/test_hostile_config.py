@@ -42,6 +42,7 @@ def commands(snakemake, values, folder):
     """Shell commands of a dry run, every one a line."""
     for name in ("bucket", "raw"):
         (folder / HOSTILE / name).mkdir(parents=True, exist_ok=True)
+    (folder / HOSTILE / "zero.json").touch()
     (folder / "mine.yaml").write_text(yaml.safe_dump(values))
     printed = snakemake(
         "--dry-run", "--printshellcmds", "--configfile", "mine.yaml", "--", *TARGETS, place=folder

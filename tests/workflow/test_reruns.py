@@ -33,7 +33,8 @@ VALUES = (int, float, str, list, tuple, dict, set)
 """What would change a result and no fingerprint, were it imported from a module of settings."""
 
 BEFORE_A_JOB = {
-    *("bytes_per_image", "check", "generator_names", "require", "shifted", "target_names"),
+    *("bytes_per_image", "check", "generator_names", "require", "shifted"),
+    *("stage_generators", "stage_targets", "target_names"),
 }
 """What settings are asked for beside their values: names and sizes, for a plan."""
 

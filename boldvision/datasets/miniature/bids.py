@@ -17,16 +17,18 @@ import pandas as pd
 
 from boldvision.config import Fmriprep, Subject
 from boldvision.datasets.miniature import behaviour, bold
-from boldvision.datasets.miniature.experiment import TASK_RUNS, run_designs
+from boldvision.datasets.miniature.experiment import run_designs
 from boldvision.datasets.miniature.simulation import Simulation
 from boldvision.datasets.nsd import keys
-from boldvision.datasets.nsd.runs import STIMULUS_S, TR_S
+from boldvision.datasets.nsd.runs import STIMULUS_S, TASK_RUNS, TR_S
 from boldvision.files import replace_folder
 from boldvision.seeds import numpy_generator
 from boldvision.signal.surface import sampling_weights
 
-REAL = Fmriprep(kind="fmriprep")
-"""Timing of the raw data, as the configuration has it by default."""
+REAL = Fmriprep(
+    kind="fmriprep", space="MNI152NLin2009cAsym", volumes=188, tr_s=1.6, first_volume_s=0.775
+)
+"""The configuration's defaults, stated: the rule of the miniature is told of none."""
 
 VOLUME_S = REAL.first_volume_s + REAL.tr_s * np.arange(REAL.volumes)
 """Times to which fMRIPrep aligns the volumes of a run, s."""

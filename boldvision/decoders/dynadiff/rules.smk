@@ -6,7 +6,7 @@ rule dynadiff_train:
         targets=JOBS.targets,
         generators=JOBS.generators,
         start=JOBS.start,
-        deepspeed=JOBS.deepspeed,
+        deepspeed=JOBS.deepspeed("training"),
     output:
         stage=directory(f"{PATHS.model}/train"),
         model=PATHS.model_json,
@@ -28,7 +28,7 @@ rule dynadiff_train:
         job=JOBS.stage_job,
     params:
         data=JOBS.data,
-        launch=JOBS.launch_options,
+        launch=JOBS.launch_options("training"),
         start=JOBS.start_options,
         settings=JOBS.stage_settings("train"),
         code=CODE.stage("dynadiff.train"),

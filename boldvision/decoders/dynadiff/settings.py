@@ -86,7 +86,12 @@ class Run(config.BaseRun):
         return (self.latents,)
 
     def check(self, config: Config) -> None:
-        """The latents must be those of the generator."""
+        """The latents must be those of the generator, and the model to start from a Dynadiff."""
+        if (start := self.pretrained) and config.run(start.run).decoder != self.decoder:
+            raise ValueError(
+                f"`pretrained`: expected a run of decoder {self.decoder}, found {start.run!r} of "
+                f"{config.run(start.run).decoder}; name another"
+            )
         target = config.target(self.latents)
         if target.kind != "vae" or target.generator_names() != (self.generator,):
             raise ValueError(
