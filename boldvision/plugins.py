@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -116,8 +117,19 @@ def _check_stages(decoder: str) -> None:
 def _extend(places: Sequence[Path]) -> None:
     for kind, package in PACKAGES.items():
         own = str(Path(__file__).with_name(kind))
-        package.__path__ = [own, *(str(place / kind) for place in places)]
+        paths = [own, *(str(place / kind) for place in places)]
+        if paths != list(package.__path__):
+            _forget(package.__name__, own)
+        package.__path__ = paths
     importlib.invalidate_caches()
+
+
+def _forget(package: str, own: str) -> None:
+    """Drop the modules of earlier plug-ins: others may have their names."""
+    for name, content in list(sys.modules.items()):
+        file = getattr(content, "__file__", None)
+        if file and name.startswith(f"{package}.") and not Path(file).is_relative_to(own):
+            del sys.modules[name]
 
 
 _extend([Path(place) for place in os.environ.get(VARIABLE, "").split(os.pathsep) if place])
@@ -227,7 +239,13 @@ def target_settings(values: dict[str, Any]) -> BaseTarget:
 def _validated(kind: str, key: str, name: str, values: dict[str, Any]) -> Any:
     if not isinstance(values, dict) or not isinstance(values.get(key), str):
         raise UserError(f"expected `{key}`, one of the {kind}: {', '.join(found(kind))}")
-    return defined(kind, values[key], "settings", name).model_validate(values)
+    settings = defined(kind, values[key], "settings", name)
+    if missing := settings.__abstractmethods__:
+        raise UserError(
+            f"{found(kind)[values[key]] / SETTINGS}: {name}: expected a method {min(missing)}, "
+            "found none; add it"
+        )
+    return settings.model_validate(values)
 
 
 @dataclass(frozen=True)

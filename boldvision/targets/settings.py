@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 
 from pydantic import Field
@@ -15,9 +16,9 @@ class BaseTarget(Section):
 
     kind: Name = Field(description="a package of boldvision.targets")
 
+    @abstractmethod
     def bytes_per_image(self, generators: Mapping[str, Generator]) -> float:
         """Size on disk of what it makes of one image; `generators` are those that it uses."""
-        raise NotImplementedError
 
     def generator_names(self) -> tuple[str, ...]:
         """Entries of `generators` that it uses."""

@@ -230,3 +230,10 @@ def test_a_target_outside_of_the_project_is_made(shade, tmp_path):
 def test_a_wrong_setting_of_it_is_refused(shade):
     with pytest.raises(UserError, match=r"targets\.mine\.scale"):
         config(shade, targets={"mine": {"kind": "shade", "scale": "much"}})
+
+
+def test_a_target_that_does_not_say_what_it_takes_on_disk_is_refused(shade):
+    file = shade / "targets" / "shade" / "settings.py"
+    file.write_text(file.read_text().partition("    def ")[0])
+    with pytest.raises(UserError, match=r"settings\.py: Target: expected a method bytes_per_image"):
+        config(shade)
