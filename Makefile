@@ -21,16 +21,17 @@ unexport PYTHONHOME PYTHONUSERBASE PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP
 	UV_SYSTEM_PYTHON UV_PYTHON UV_TARGET UV_PREFIX UV_REQUIRE_HASHES UV_CONSTRAINT UV_OVERRIDE \
 	UV_NO_DEPS UV_NO_BINARY UV_EXCLUDE_NEWER UV_RESOLUTION UV_PRERELEASE
 
-.PHONY: help demo test seeds bench docs lock clean
+.PHONY: help demo test seeds bench rehearsal docs lock clean
 
 help:
 	@echo "make demo [CORES=n]  run the workflow on the miniature"
 	@echo "make test            lint, types, unit, cluster, workflow and end-to-end tests"
 	@echo "make seeds [SEEDS=…]  check the known answer of three simulated datasets"
 	@echo "make bench           measure speed and memory (benchmarks/*.json)"
+	@echo "make rehearsal       run the real configuration at true shapes on simulated data: 20 GB, hours"
 	@echo "make docs            rewrite what is generated of the documentation, and the schema"
 	@echo "make lock            resolve envs/*.in anew"
-	@echo "make clean           remove .env and what the demo made"
+	@echo "make clean           remove .env and what demo and rehearsal made"
 
 demo: $(READY)
 	.env/bin/snakemake --cores $(CORES)
@@ -57,9 +58,14 @@ seeds: $(READY)
 bench: $(READY)
 	set -e; for script in benchmarks/bench_*.py; do .env/bin/python $$script; done
 
+# In under 20 GB of memory; what is there already is not made again.
+rehearsal: $(READY)
+	.env/bin/python -m tests.rehearsal.run
+
 docs: $(READY)
 	.env/bin/python -m boldvision config --docs
 	.env/bin/python -m boldvision plan --docs
+	.env/bin/python -m boldvision memory --docs
 	.env/bin/python tests/reliability.py
 	.env/bin/python tests/reruns.py
 
@@ -82,3 +88,4 @@ $(READY): $(LOCKS)
 clean:
 	rm -rf .env .pytest_cache .ruff_cache .mypy_cache
 	rm -rf {results,resources,logs,benchmarks}/miniature{,_seed*}
+	rm -rf {results,resources,logs,benchmarks}/rehearsal resources/{rehearsal_copy,generators/rehearsal}

@@ -14,15 +14,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from torch.utils.flop_counter import FlopCounterMode
+from goals import Goal, report
 
 from boldvision import config
 from boldvision.decoders.dynadiff.model import Dynadiff
 from boldvision.decoders.dynadiff.settings import BrainModule, Run, Training
 from boldvision.device import best_device
+from boldvision.flop import teraflop
 from boldvision.generators.base import (
     Generator,
     full_size_unet_config,
@@ -60,14 +62,16 @@ def dynadiff(generator: Generator, voxels: int, hidden: int) -> Dynadiff:
     return Dynadiff({"subject": voxels}, N_TR, generator, run)
 
 
-def backpropagate(model: Dynadiff, scheduler, bold: torch.Tensor, latents: torch.Tensor) -> None:
+def backpropagate(
+    model: Dynadiff, scheduler, bold: torch.Tensor, latents: torch.Tensor, subject: str = "subject"
+) -> None:
     """Gradients of the noise prediction error."""
     t = torch.randint(1000, (len(latents),), device=latents.device)
     noise = torch.randn_like(latents)
     noisy = scheduler.add_noise(latents, noise, t)
     dropped = torch.zeros(len(latents), dtype=torch.bool, device=latents.device)
-    predicted = model([("subject", bold)], noisy, t, dropped)
-    (predicted - noise).square().mean().backward()
+    predicted = model([(subject, bold)], noisy, t, dropped)
+    (predicted.float() - noise).square().mean().backward()
 
 
 def step_seconds() -> dict[str, float]:
@@ -107,13 +111,6 @@ def step_seconds() -> dict[str, float]:
     return {"cached_s": ours, "encoding_s": theirs, "time_ratio": ours / theirs}
 
 
-def teraflop(function: Callable[[], object]) -> float:
-    """Counted operations of one call, in units of 10^12."""
-    with FlopCounterMode(display=False) as counter:
-        function()
-    return counter.get_total_flops() / 1e12
-
-
 def full_size_teraflop() -> dict[str, float]:
     """Operations at 512 px with Versatile Diffusion and the brain module of subj01, one image."""
     with torch.device("meta"):
@@ -138,9 +135,21 @@ def full_size_teraflop() -> dict[str, float]:
 def main(out: Path) -> None:
     """Measure on one thread, print and write."""
     torch.set_num_threads(1)
-    results = {"tiny": step_seconds(), "full_size_teraflop_per_image": full_size_teraflop()}
+    results: dict[str, Any] = {
+        "tiny": step_seconds(),
+        "full_size_teraflop_per_image": full_size_teraflop(),
+    }
     for section, values in results.items():
         print(section, *(f"{name} {value:.4g}" for name, value in values.items()), sep="\n  ")
+    goals = [
+        Goal("time of a step with cached latents", results["tiny"]["time_ratio"], at_most=0.9),
+        Goal(
+            "operations of a step at full size with cached latents",
+            results["full_size_teraflop_per_image"]["ratio"],
+            at_most=0.65,
+        ),
+    ]
+    results["goals"] = report(goals)
     out.write_text(json.dumps(results, indent=1) + "\n")
 
 

@@ -16,6 +16,7 @@ from boldvision.launcher import end_with_launcher
 STAGES = {
     "config": ("boldvision.config_docs", "check a configuration, or print its keys"),
     "plan": ("boldvision.estimate", "print what tables and figures cost"),
+    "memory": ("boldvision.held_page", "print what trainings hold on a card"),
     "miniature": ("boldvision.datasets.miniature.bucket", "write the simulated bucket"),
     "serve": (
         "boldvision.datasets.miniature.serve",
@@ -30,13 +31,15 @@ STAGES = {
         "boldvision.datasets.nsd.prepare_fmriprep",
         "clean its output of one session",
     ),
-    "trials": ("boldvision.datasets.nsd.trials", "list the trials of one subject and their splits"),
+    "trials": ("boldvision.datasets.nsd.trials", "list the trials of one subject"),
+    "split": ("boldvision.trials.stage", "say which trials train a decoder and which test it"),
     "target": ("boldvision.targets.stage", "pass the images of one subject through a network"),
     "generator": ("boldvision.generators.fetch", "fetch and check a published generator"),
     "pretrain": ("boldvision.generators.pretrain", "train the tiny generator"),
     "reconstruct": ("boldvision.decoders.reconstruct", "reconstruct the images of a test set"),
     "weights": ("boldvision.metrics.weights", "fetch and check the networks of the metrics"),
     "evaluate": ("boldvision.metrics.evaluate", "score reconstructions"),
+    "benchmark": ("boldvision.benchmark.stage", "measure how fast this machine's GPU is"),
     "gpu": ("boldvision.gpu", "run a command on GPUs of its own"),
 }
 

@@ -1,8 +1,9 @@
-"""What the tables and figures cost: models, hours and disk, from the plan and a few rates.
+"""What the tables and figures cost: models, hours and disk.
 
-Nothing is read but the configuration, the runs table and, where asked, which files are there. An
-item is a set of *pieces*, files that a job makes; items share pieces, so an item costs what the
-items above it have not paid for.
+Operations and bytes follow from the configuration and the runs table; hours, from how fast a GPU
+computes (`boldvision.speeds`). Nothing else is read but, where asked, what is there. An item is a
+set of *pieces*, files that a job makes; items share pieces, so an item costs what the items above
+it have not paid for.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from boldvision import plugins
-from boldvision.config import Config, Costs, Fmriprep, Generator, Preprocessing
+from boldvision.config import Config, Fmriprep, Generator, Preprocessing
 from boldvision.datasets.choose import dataset_of
-from boldvision.decoders.record import stage_records
 from boldvision.paths import MODEL
 from boldvision.plan import Plan
 from boldvision.runs_table import Evaluation
+from boldvision.speeds import Hours, Speeds
+from boldvision.trials import splits
 
 FSAVERAGE5 = 20_484
 """Vertices, as in :mod:`boldvision.signal.surface`, which needs packages that a plan does not."""
@@ -37,14 +39,11 @@ class Sizes:
         Samples of its window.
     generators : dict of str to Generator
         Those that the run names.
-    rates : Costs
-        Of the configuration.
     """
 
     voxels: Mapping[str, int]
     n_tr: int
     generators: Mapping[str, Generator]
-    rates: Costs
 
 
 @dataclass(frozen=True)
@@ -56,23 +55,35 @@ class Work:
     bytes
         Of what it writes.
     samples
-        That pass through an optimization, at the speed of the run's trained models, or else at
-        `samples_per_s` on one GPU.
+        That pass through an optimization.
+    teraflop
+        Operations that each of them takes, 10^12 (`boldvision.flop`).
     hours
-        Of one GPU, or of a core where there is none, for all that is not counted in samples.
+        Of one GPU, or of a core where there is none, for all that is not counted in operations.
     """
 
     bytes: float
     samples: float = 0.0
-    samples_per_s: float = 1.0
+    teraflop: float = 0.0
     hours: float = 0.0
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What one reconstruction costs: its side in pixels, and seconds of one GPU."""
+    """What one reconstruction costs.
+
+    Attributes
+    ----------
+    px
+        Its side in pixels.
+    teraflop
+        Operations, 10^12.
+    seconds
+        Of one GPU, or of a core where there is none, for all that is not counted in operations.
+    """
 
     px: int
+    teraflop: float = 0.0
     seconds: float = 0.0
 
 
@@ -100,14 +111,14 @@ class Piece:
     stage
         `images`, `clean series`, `targets`, `models`, `free models`, `reconstructions`, `scores`.
     hours
-        Of one GPU, or of one core without GPUs; downloads and preprocessing count as none.
+        Downloads and preprocessing count as none.
     bytes
         On disk.
     """
 
     stage: str
     path: str
-    hours: float
+    hours: Hours
     bytes: float
 
 
@@ -126,7 +137,7 @@ class Cost:
     free
         Models whose training takes no hours.
     training_hours, testing_hours
-        Of one GPU, for new pieces that are not there: training; reconstruction and scores.
+        For new pieces that are not there: training; reconstruction and scores.
     bytes
         Disk for these pieces.
     """
@@ -136,13 +147,13 @@ class Cost:
     new: int
     trained: int
     free: int
-    training_hours: float
-    testing_hours: float
+    training_hours: Hours
+    testing_hours: Hours
     bytes: float
 
     @property
-    def hours(self) -> float:
-        """Training and testing, hours of one GPU."""
+    def hours(self) -> Hours:
+        """Training and testing."""
         return self.training_hours + self.testing_hours
 
 
@@ -158,8 +169,8 @@ def costs(plan: Plan, scope: str, items: Iterable[str], measured: bool = True) -
     items
         Names of tables and figures.
     measured
-        Whether to look at what is there: finished pieces cost nothing more, and a run that has a
-        trained model goes on at its speed. Else the result depends on the configuration alone.
+        Whether to look at what is there: finished pieces cost nothing more, and what was measured
+        says how fast the rest is. Else the result depends on the configuration alone.
 
     Returns
     -------
@@ -188,7 +199,7 @@ def models(plan: Plan, evaluations: Iterable[Evaluation]) -> list[Model]:
 
 def pieces(plan: Plan, evaluations: list[Evaluation], measured: bool = False) -> dict[str, Piece]:
     """All pieces of an item by their path, from the images to the scores."""
-    return {piece.path: piece for piece in _pieces(plan, evaluations, measured)}
+    return {piece.path: piece for piece in _pieces(plan, evaluations, Speeds(plan, measured))}
 
 
 def disk_by_stage(plan: Plan, scope: str) -> dict[str, float]:
@@ -222,9 +233,14 @@ def in_flight(plan: Plan, scope: str) -> dict[str, float]:
 def training(plan: Plan, model: Model) -> dict[str, Work]:
     """What each stage of a model's training costs, as its decoder says."""
     run = plan.config.run(model.run)
+    cost = plugins.defined("decoders", run.decoder, "cost", "training")
+    return cost(run, sizes_of(plan, model))
+
+
+def sizes_of(plan: Plan, model: Model) -> Sizes:
+    """What a model's costs depend on, beside the settings of its run."""
     n_tr = plan.config.window(model.window).n_tr
-    sizes = _sizes(plan.config, run, tuple(model.subjects.split("+")), n_tr)
-    return plugins.defined("decoders", run.decoder, "cost", "training")(run, sizes)
+    return _sizes(plan.config, plan.config.run(model.run), tuple(model.subjects.split("+")), n_tr)
 
 
 @cache
@@ -235,26 +251,18 @@ def picture(plan: Plan, name: str) -> Picture:
     return cost(run, _sizes(plan.config, run))
 
 
-def samples_per_s(plan: Plan, run: str, stage: str) -> float | None:
-    """Training samples per GPU and second of the run's own models, if there are any."""
-    rates = []
-    for file in Path(plan.paths.models, run).glob("*/*/seed-*/model.json"):
-        record = stage_records(file.parent).get(stage, {})
-        rates.append(record.get("samples_per_second", 0) / record.get("processes", 1))
-    rates = [rate for rate in rates if rate]
-    return sum(rates) / len(rates) if rates else None
-
-
 def pictures_per_window(plan: Plan, evaluation: Evaluation) -> int:
     """Pictures of one test window at most: none leaves its run, no image of a test run repeats."""
     config, subject = plan.config, plan.config.subjects[evaluation.subject]
-    dataset, design = dataset_of(config), config.design
-    trials = dataset.trials(subject)
-    if config.run(evaluation.run).split != "standard":
-        return round(config.time_resolved_test_runs * trials / dataset.task_runs(subject))
-    if config.test_sets[evaluation.test_set].trials != "all":
-        return design.shared_images
-    return round(trials * design.shared_images / design.images_per_subject)
+    test_set, dataset = config.test_sets[evaluation.test_set], dataset_of(config)
+    trials, design = dataset.trials(subject), config.design
+    if "test_runs" in splits.keywords(config.run(evaluation.run).split):
+        there = config.time_resolved_test_runs * trials / dataset.task_runs(subject)
+    elif test_set.trials != "all":
+        there = design.shared_images
+    else:
+        there = trials * design.shared_images / design.images_per_subject
+    return min(round(there), test_set.trials_at_most or round(there))
 
 
 def _sizes(config: Config, run: Any, subjects: tuple[str, ...] = (), n_tr: int = 0) -> Sizes:
@@ -263,11 +271,10 @@ def _sizes(config: Config, run: Any, subjects: tuple[str, ...] = (), n_tr: int =
         voxels={name: _voxels(config, preprocessing, name) for name in subjects},
         n_tr=n_tr,
         generators={name: config.generators[name] for name in run.generator_names()},
-        rates=config.costs,
     )
 
 
-def _pieces(plan: Plan, evaluations: list[Evaluation], measured: bool) -> Iterator[Piece]:
+def _pieces(plan: Plan, evaluations: list[Evaluation], speeds: Speeds) -> Iterator[Piece]:
     trained = models(plan, evaluations)
     subjects = {(m.run, name) for m in trained for name in m.subjects.split("+")}
     tested = {(e.run, e.subject) for e in evaluations}
@@ -277,15 +284,15 @@ def _pieces(plan: Plan, evaluations: list[Evaluation], measured: bool) -> Iterat
         yield from _series(plan, settings.preprocessing, subject)
         for target in settings.target_names():
             yield _target(plan, target, subject)
-    yield from (_model(plan, model, measured) for model in trained)
+    yield from (_model(plan, model, speeds) for model in trained)
     for e in evaluations:
-        yield from _test(plan, e)
+        yield from _test(plan, e, speeds)
 
 
 def _images(plan: Plan, subject: str) -> Piece:
     design = plan.config.design
     size = design.images_per_subject * design.image_px**2 * 3
-    return Piece("images", plan.paths.images.format(subject=subject), 0, size)
+    return Piece("images", plan.paths.images.format(subject=subject), Hours(), size)
 
 
 def _series(plan: Plan, name: str, subject: str) -> Iterator[Piece]:
@@ -297,7 +304,7 @@ def _series(plan: Plan, name: str, subject: str) -> Iterator[Piece]:
         path = plan.paths.series.format(
             preprocessing=name, subject=subject, session=f"{session:02d}"
         )
-        yield Piece("clean series", path, 0, size)
+        yield Piece("clean series", path, Hours(), size)
 
 
 def _voxels(config: Config, preprocessing: Preprocessing, subject: str) -> int:
@@ -309,38 +316,40 @@ def _target(plan: Plan, name: str, subject: str) -> Piece:
     target = plan.config.target(name)
     generators = {name: plan.config.generators[name] for name in target.generator_names()}
     size = plan.config.design.images_per_subject * target.bytes_per_image(generators)
-    return Piece("targets", plan.paths.target.format(target=name, subject=subject), 0, size)
+    return Piece("targets", plan.paths.target.format(target=name, subject=subject), Hours(), size)
 
 
-def _model(plan: Plan, model: Model, measured: bool) -> Piece:
-    hours, size = 0.0, 0.0
+def _model(plan: Plan, model: Model, speeds: Speeds) -> Piece:
+    hours, size = Hours(), 0.0
     for stage, work in training(plan, model).items():
-        known = samples_per_s(plan, model.run, stage) if measured else None
-        seconds = work.samples / (known or work.samples_per_s)
-        own = work.hours + seconds / 3600
-        hours += own + (plan.config.costs.job_s / 3600 if own else 0)
+        hours += speeds.job(speeds.training(model.run, stage, work))
         size += work.bytes
     path = f"{plan.paths.models}/{model.path}/model.json"
     return Piece("models" if hours else "free models", path, hours, size)
 
 
-def _test(plan: Plan, e: Evaluation) -> Iterator[Piece]:
-    rates, one = plan.config.costs, picture(plan, e.run)
-    pictures = pictures_per_window(plan, e) * len(plan.config.test_sets[e.test_set].windows)
-    seconds = rates.job_s + pictures * one.seconds if one.seconds else 0.0
-    path = plan.paths.of(plan.paths.pictures, e)
-    yield Piece("reconstructions", path, seconds / 3600, pictures * one.px**2 * 3)
+def _test(plan: Plan, e: Evaluation, speeds: Speeds) -> Iterator[Piece]:
+    one, test_set = picture(plan, e.run), plan.config.test_sets[e.test_set]
+    pictures = pictures_per_window(plan, e) * len(test_set.windows)
+    hours = speeds.job(speeds.pictures(e.run, pictures, one))
+    size = pictures * _bytes_per_picture(plan.config, e, one)
+    yield Piece("reconstructions", plan.paths.of(plan.paths.pictures, e), hours, size)
     values = pictures * len(plan.config.metrics.sets[e.metrics])
-    seconds = rates.job_s + values / rates.score_values_per_s
-    yield Piece("scores", plan.paths.of(plan.paths.scores, e), seconds / 3600, 0)
+    hours = speeds.job(speeds.scores(values))
+    yield Piece("scores", plan.paths.of(plan.paths.scores, e), hours, 0)
+
+
+def _bytes_per_picture(config: Config, e: Evaluation, one: Picture) -> int:
+    """Three bytes a pixel, or latents in half precision, of which there are 4 / 64 as many."""
+    return one.px**2 * 3 if config.latents_of(e.run, e.test_set) is None else one.px**2 // 64 * 8
 
 
 def _cost(item: str, needed: dict[str, Piece], paid: set[str], measured: bool) -> Cost:
     def there(piece: Piece) -> bool:
         return measured and Path(piece.path).exists()
 
-    def hours(*stages: str) -> float:
-        return sum(piece.hours for piece in left if piece.stage in stages)
+    def hours(*stages: str) -> Hours:
+        return sum((piece.hours for piece in left if piece.stage in stages), Hours())
 
     trained = [piece for piece in needed.values() if piece.stage == "models"]
     left = [p for path, p in needed.items() if path not in paid and not there(p)]

@@ -5,20 +5,24 @@ from __future__ import annotations
 import argparse
 import csv
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, fields
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from boldvision.config import split_run_name
 from boldvision.costs import Cost, costs, disk_by_stage, in_flight, models
+from boldvision.downloads import raw_bytes
 from boldvision.errors import UserError
 from boldvision.files import atomic
 from boldvision.plan import Plan
 from boldvision.shipped import ROOT, shipped
+from boldvision.speeds import Hours
+
+CARDS = {"A100": 312.0, "H100": 989.0}
+"""Cards that the document is for: operations per second, 10^12, bf16, dense (NVIDIA's sheets)."""
 
 DEFAULT, NSD = "config/config.yaml", "config/nsd.yaml"
 TARGETS = ROOT / "docs" / "targets.md"
-HEADER = ["item", "models", "new", "trained", "free", "training h", "testing h", "disk"]
+HEADER = ["item", "models", "new", "trained", "free", "training h", "testing h", "speed", "disk"]
 UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 
 
@@ -51,22 +55,37 @@ def main(argv: list[str]) -> None:
 
 def of_scope(plan: Plan, scope: str, left: list[Cost], markdown: bool = False) -> str:
     """What is `left` to do for the items of a scope, and what the numbers rest on."""
-    disk, raw = (
-        ", ".join(f"{what} {_bytes(size)}" for what, size in found(plan, scope).items())
-        for found in (disk_by_stage, in_flight)
-    )
+    costs = plan.config.costs
     return f"""{_table(HEADER, map(_row, left), markdown)}
 
 Scope {scope} of {plan.config.dataset}.
 - new: models that no item above needs; trained: models that are there; free: models that take no
   training.
-- h: hours of one {plan.config.costs.gpu}, for what is new and not there; testing: reconstruction
-  and scores. Rates: those of a run's trained models; else {plan.config.costs.source}.
-- disk: for what is new and not there. In all: {disk}.
-- Raw files are removed once prepared. A job in flight (`--resources downloads=N`) holds at most:
-  {raw}.
+- h: hours of one {costs.gpu}, for what is new and not there; testing: reconstruction and scores.
+  Operations are counted on the networks; "speed" says how many a second, if several, of each part:
+  - own models: as those of the run that are there were trained;
+  - benchmark: as `benchmark_gpu` measured on this machine, with the same settings;
+  - assumed: {_assumption(plan)}.
+- disk: for what is new and not there. In all: {_listed(disk_by_stage(plan, scope))}.
+- {_raw_data(plan, scope)}
 - Not counted: preprocessing, fMRIPrep and its derivatives, targets' encoding, networks of generator
   and metrics."""
+
+
+def _raw_data(plan: Plan, scope: str) -> str:
+    """What raw data take, and what another preprocessing fetches again."""
+    in_all = _listed(raw_bytes(plan, scope))
+    if plan.config.keep_raw:
+        return f"""Raw files are kept (`keep_raw`): {in_all}. Another preprocessing
+  fetches nothing again."""
+    return f"""Raw files are removed once prepared. A job in flight (`--resources downloads=N`)
+  holds at most: {_listed(in_flight(plan, scope))}.
+  All at once, after `snakemake downloads`: {in_all}.
+  Another preprocessing fetches its share of these again, unless `keep_raw: true` kept them."""
+
+
+def _listed(sizes: Mapping[str, float]) -> str:
+    return ", ".join(f"{what} {_bytes(size)}" for what, size in sizes.items())
 
 
 def of_item(plan: Plan, scope: str, item: str, markdown: bool = False) -> str:
@@ -94,9 +113,10 @@ def write(plan: Plan, scope: str) -> str:
     folder = Path(plan.paths.results, scope)
     left = costs(plan, scope, plan.items_of(scope))
     with atomic(folder / "plan.tsv") as part, part.open("w", newline="") as file:
-        lines = csv.writer(file, delimiter="\t", lineterminator="\n")
-        lines.writerow(field.name for field in fields(Cost))
-        lines.writerows(map(astuple, left))
+        rows = list(map(_values, left))
+        lines = csv.DictWriter(file, list(rows[0]), delimiter="\t", lineterminator="\n")
+        lines.writeheader()
+        lines.writerows(rows)
     with atomic(folder / "plan.md") as part:
         part.write_text(of_scope(plan, scope, left, markdown=True) + "\n")
     return of_scope(plan, scope, left)
@@ -105,24 +125,26 @@ def write(plan: Plan, scope: str) -> str:
 def targets() -> str:
     """``docs/targets.md``: every target alone, in both configurations, with nothing made yet."""
     small, real = (_read(*(str(ROOT / f) for f in files)) for files in ((DEFAULT,), (DEFAULT, NSD)))
+    cards = [_with_card(real, *card) for card in CARDS.items()]
     scopes = real.config.scope, small.config.scope
     rows = [
-        _target(item, _trained(real, item), _total(real, scopes[0], [item]),
+        _target(item, _trained(real, item),
+                [_total(plan, scopes[0], [item]) for plan in cards],
                 _total(small, scopes[1], [item]))
         for item in real.item_names
     ]  # fmt: skip
     for name, (there, here) in {"all": scopes, "paper": ("paper", "paper")}.items():
-        total = _total(real, there, real.items_of(there))
-        trained = f"{total.models} models, {total.free} free"
-        rows.append(_target(name, trained, total, _total(small, here, small.items_of(here))))
+        totals = [_total(plan, there, plan.items_of(there)) for plan in cards]
+        trained = f"{totals[0].models} models, {totals[0].free} free"
+        rows.append(_target(name, trained, totals, _total(small, here, small.items_of(here))))
     header = [
-        "target", "models, real NSD", f"GPU hours ({real.config.costs.gpu})", "disk, real NSD",
+        "target", "models, real NSD", *(f"{card} hours" for card in CARDS), "disk, real NSD",
         "models, miniature", "CPU minutes, miniature",
     ]  # fmt: skip
     return PAGE.format(
         table=_table(header, rows, markdown=True),
-        small=small.config.costs.source,
-        real=real.config.costs.source,
+        small=_assumption(small),
+        real="; ".join(map(_assumption, cards)),
     )
 
 
@@ -141,9 +163,13 @@ Each target is counted alone, with nothing made yet. Items share models: once `t
 
 {table}
 
-- **Miniature**: CPU minutes of one core for training, reconstruction and scores; simulating,
-  preparing and drawing come on top. Rates: {small}.
-- **Real NSD**: rates: {real}. Once a run has a trained model, `plan_paper` uses its speed.
+- **Hours and minutes** are of one card or core. Operations are counted on the networks; how many a
+  second is assumed, from what we aim at to what the released recipe reached: nothing was measured
+  on a card here. After `snakemake benchmark_gpu` (3 minutes) `plan_paper` uses the speed of yours;
+  after a run's first model, that model's.
+- **Real NSD**: {real}.
+- **Miniature**: training, reconstruction and scores; simulating, preparing and drawing come on top.
+  {small}.
 - **Free** models take no hours of training.
 - **Disk** is images, clean series, targets, models and reconstructions. Raw files are removed once
   prepared. Not counted: fMRIPrep's derivatives, the networks of generator and metrics.
@@ -158,9 +184,26 @@ def _read(*files: str) -> Plan:
     return Plan(read_config(list(files)))
 
 
-def _target(name: str, trained: str, real: Cost, small: Cost) -> list[str]:
-    hours, minutes = f"{real.hours:,.0f}", f"{60 * small.hours:.0f}"
-    return [f"`{name}`", trained, hours, _bytes(real.bytes), str(small.models), minutes]
+def _with_card(plan: Plan, gpu: str, peak: float) -> Plan:
+    """The same plan, for another card."""
+    update = {"gpu": gpu, "peak_teraflop_per_s": peak}
+    costs = plan.config.costs.model_copy(update=update)
+    return Plan(plan.config.model_copy(update={"costs": costs}))
+
+
+def _assumption(plan: Plan) -> str:
+    costs = plan.config.costs
+    slow, fast = (f"{100 * share:.0f} %" for share in costs.share)
+    return (
+        f"{slow} to {fast} of {costs.peak_teraflop_per_s:g} teraflop/s ({costs.gpu}), and "
+        f"{costs.score_values_per_s:g} scores per second; {costs.source}"
+    )
+
+
+def _target(name: str, trained: str, real: Sequence[Cost], small: Cost) -> list[str]:
+    hours = [_range(cost.hours) for cost in real]
+    minutes = _range(small.hours, 60)
+    return [f"`{name}`", trained, *hours, _bytes(real[0].bytes), str(small.models), minutes]
 
 
 def _total(plan: Plan, scope: str, items: list[str]) -> Cost:
@@ -176,9 +219,34 @@ def _trained(plan: Plan, item: str) -> str:
 
 def _row(cost: Cost) -> list[str]:
     counts = (cost.models, cost.new, cost.trained, cost.free)
-    hours = (cost.training_hours, cost.testing_hours)
-    shown = (f"{value:,.2f}" if value < 10 else f"{value:,.0f}" for value in hours)
-    return [cost.item, *map(str, counts), *shown, _bytes(cost.bytes)]
+    hours = map(_range, (cost.training_hours, cost.testing_hours))
+    return [cost.item, *map(str, counts), *hours, _speed(cost), _bytes(cost.bytes)]
+
+
+def _values(cost: Cost) -> dict[str, str | float]:
+    """A line of ``plan.tsv``."""
+    return {
+        **{name: getattr(cost, name) for name in ("item", "models", "new", "trained", "free")},
+        "training_hours_least": cost.training_hours.least,
+        "training_hours_most": cost.training_hours.most,
+        "testing_hours_least": cost.testing_hours.least,
+        "testing_hours_most": cost.testing_hours.most,
+        "speed": _speed(cost),
+        "bytes": cost.bytes,
+    }
+
+
+def _speed(cost: Cost) -> str:
+    return ", ".join(sorted(cost.hours.bases)) or "-"
+
+
+def _range(hours: Hours, per_hour: int = 1) -> str:
+    """Two digits each: ``950–3,300``."""
+    shown = [
+        f"{float(f'{value:.2g}'):,.0f}" if value >= 10 else f"{value:.2g}"
+        for value in (per_hour * hours.least, per_hour * hours.most)
+    ]
+    return "–".join(dict.fromkeys(shown))
 
 
 def _bytes(size: float) -> str:

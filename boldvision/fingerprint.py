@@ -31,6 +31,7 @@ LEFT_OUT = {
     "words: the command line, messages, logs and records": (
         "boldvision.cli",
         "boldvision.errors",
+        "boldvision.memory",
         "boldvision.report.log",
         "boldvision.training.record",
     ),

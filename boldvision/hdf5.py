@@ -12,6 +12,9 @@ from numpy.typing import DTypeLike
 
 from boldvision.files import reading
 
+LATENTS = "latents"
+"""Dataset of a reconstruction file that keeps latents in place of pictures."""
+
 
 @contextmanager
 def open_hdf5(path: str | Path, expected: str, remedy: str) -> Iterator[h5py.File]:
@@ -91,6 +94,21 @@ def open_pictures(path: str | Path) -> Iterator[h5py.File]:
     expected = "`images` uint8 [N, height, width, 3] with `image_id` int64 [N]"
     with open_hdf5(path, expected, "run the stage that writes it again") as file:
         plain_dataset(file, "images", np.uint8, (None, None, None, 3))
+        yield file
+
+
+@contextmanager
+def open_latents(path: str | Path) -> Iterator[h5py.File]:
+    """Open reconstructions of which latents are kept.
+
+    Raises
+    ------
+    UserError
+        The file is missing, damaged, locked, or holds no latents.
+    """
+    expected = "`latents` float16 [N, channels, height, width] with `image_id` int64 [N]"
+    with open_hdf5(path, expected, "run the stage `reconstruct` again") as file:
+        plain_dataset(file, LATENTS, np.float16, (None, None, None, None))
         yield file
 
 

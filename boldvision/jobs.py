@@ -16,8 +16,11 @@ from boldvision.errors import UserError
 from boldvision.metrics.measures import MEASURES
 from boldvision.paths import Paths
 from boldvision.shipped import ROOT, shipped
+from boldvision.trials import splits
 
-OPERATIONAL = {"device_batch_size", "checkpoint_every", "log_every"}
+OPERATIONAL = {
+    "device_batch_size", "activation_checkpointing", "compile", "checkpoint_every_s", "log_every",
+}  # fmt: skip
 """Settings of training that change its speed and memory, not the model (but for rounding)."""
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -89,8 +92,12 @@ class Jobs:
         return wildcards.subjects.split("+")
 
     def trials(self, wildcards: Any) -> list[str]:
-        """Trial tables of the subjects that a model is trained on."""
-        return [self.paths.trials.format(subject=s) for s in self.trained_subjects(wildcards)]
+        """Trial tables, with the split of the run, of the subjects that a model is trained on."""
+        return self._trials(wildcards, self.trained_subjects(wildcards))
+
+    def tested_trials(self, wildcards: Any) -> list[str]:
+        """Those of the subject that it is tested on."""
+        return self._trials(wildcards, [wildcards.subject])
 
     def images(self, wildcards: Any) -> list[str]:
         """The pictures that they saw."""
@@ -169,6 +176,7 @@ class Jobs:
             **{
                 subject: {
                     "trials": self.paths.trials.format(subject=subject),
+                    "split": self.paths.split.format(split=run.split, subject=subject),
                     "images": self.paths.images.format(subject=subject),
                     "bold": self._bold(wildcards, subject),
                     "targets": {
@@ -179,6 +187,14 @@ class Jobs:
                 for subject in ([tested] if tested else self.trained_subjects(wildcards))
             }
         )
+
+    def _trials(self, wildcards: Any, subjects: Iterable[str]) -> list[str]:
+        split = self._run(wildcards).split
+        return [
+            file.format(split=split, subject=subject)
+            for subject in subjects
+            for file in (self.paths.trials, self.paths.split)
+        ]
 
     def _targets(self, names: Iterable[str], subjects: Iterable[str]) -> list[str]:
         target = self.paths.target
@@ -202,12 +218,12 @@ class Jobs:
             return settings
         return settings.model_copy(update={"folder": shipped(settings.folder)})
 
-    def _generator_files(self, name: str) -> list[str]:
-        """A generator's folder where it is fetched, its weights where it ships."""
+    def _generator_files(self, name: str, *parts: str) -> list[str]:
+        """Its folder where a generator is fetched; where it ships, weights of `parts`, or all."""
         generator = self._generator(name)
         if generator.repository:
             return [generator.folder]
-        return [f"{generator.folder}/{part}/{WEIGHTS}" for part in ("image_unet", "vae")]
+        return [f"{generator.folder}/{part}/{WEIGHTS}" for part in parts or ("image_unet", "vae")]
 
     # Targets
 
@@ -231,6 +247,12 @@ class Jobs:
             design=self.config.design,
             subject=self.config.subjects[subject] if subject else None,
         )
+
+    def split_settings(self, wildcards: Any) -> str:
+        """What a split is told of the configuration: what it asks for, so no more makes it anew."""
+        config, asked = self.config, splits.keywords(wildcards.split)
+        told = {"test_runs": config.time_resolved_test_runs, "seed": config.data_seed}
+        return as_json(**{key: value for key, value in told.items() if key in asked})
 
     def source(self, wildcards: Any) -> str:
         """Where a download comes from."""
@@ -270,8 +292,24 @@ class Jobs:
             generators={name: self._generator(name) for name in run.generator_names()},
             windows={name: self.config.window(name) for name in names},
             trials=test_set.trials,
-            data_seed=self.config.data_seed,
+            trials_at_most=test_set.trials_at_most,
+            stored="latents" if self._latents_of(wildcards) else "pictures",
+            data_seed=self.config.data_seed if test_set.draws else None,
         )
+
+    def decoding_generator(self, wildcards: Any) -> list[str]:
+        """Files of the VAE that decodes a test set's latents, if it keeps these."""
+        name = self._latents_of(wildcards)
+        return self._generator_files(name, "vae") if name else []
+
+    def decoding_options(self, wildcards: Any) -> list[str]:
+        """Options of the stage `evaluate`: how pictures are made of latents that are kept."""
+        name = self._latents_of(wildcards)
+        if name is None:
+            return []
+        how = {"precision", "rounding", "blur_faces"}
+        told = self._run(wildcards).reconstruction.model_dump(mode="json", include=how)
+        return ["--decode", as_json(generator=self._generator(name), **told)]
 
     def environment(self, wildcards: Any) -> str:
         """Conda environment that a run's pictures are made in."""
@@ -321,6 +359,9 @@ class Jobs:
     def endpoint(self, wildcards: Any) -> list[str]:
         """End of that command."""
         return self.dataset.endpoint(self.config.s3)
+
+    def _latents_of(self, wildcards: Any) -> str | None:
+        return self.config.latents_of(wildcards.run, wildcards.test_set)
 
     def _run(self, wildcards: Any) -> Any:
         return self.config.run(wildcards.run)

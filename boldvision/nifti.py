@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from isal import igzip
 
 HEADER_BYTES = 348
 
@@ -77,7 +77,7 @@ class Nifti:
         self._check(bytes(header["magic"]))
 
     def volumes(self) -> Iterator[np.ndarray]:
-        """Each volume as stored, flat, X fastest; the next one overwrites it.
+        """Each volume as stored, flat, X fastest, read-only.
 
         When all are taken, the file has been read to its end, where gzip verifies its checksum.
 
@@ -86,14 +86,14 @@ class Nifti:
         OSError, EOFError, ValueError and others
             The file is truncated or corrupt, or goes on after its volumes.
         """
-        count = int(np.prod(self.shape[3:]))
-        buffer = bytearray(self._volume_bytes())
+        count, size = int(np.prod(self.shape[3:])), self._volume_bytes()
         with self._open() as stream:
             stream.seek(self._offset)
             for number in range(1, count + 1):
-                if stream.readinto(buffer) != len(buffer):
+                volume = stream.read(size)
+                if len(volume) != size:
                     raise EOFError(f"it ends in volume {number} of {count}")
-                yield np.frombuffer(buffer, self.dtype)
+                yield np.frombuffer(volume, self.dtype)
             if stream.read(1):
                 raise ValueError(f"more bytes after its {count} volumes")
 
@@ -113,8 +113,8 @@ class Nifti:
         if not np.isfinite(series).all():
             raise ValueError(f"values beyond float32 (slope {self.slope:g}, inter {self.inter:g})")
 
-    def _open(self) -> gzip.GzipFile | io.BufferedReader:
-        return gzip.open(self.path) if self.path.suffix == ".gz" else self.path.open("rb")
+    def _open(self) -> igzip.IGzipFile | io.BufferedReader:
+        return igzip.open(self.path) if self.path.suffix == ".gz" else self.path.open("rb")
 
     def _volume_bytes(self) -> int:
         return int(np.prod(self.shape[:3], dtype=object)) * self.dtype.itemsize

@@ -24,8 +24,12 @@ class Paths:
 
     Attributes
     ----------
-    images, trials, voxels
-        Of a subject: the pictures that were seen, the trial table, the voxels of the region.
+    expdesign, roi, designs, timeseries, betas, rawdata
+        What is fetched of NSD: the experiment; of a subject the region and the designs of all runs;
+        the BOLD of a session, its betas, and a subject's raw data, which are prepared.
+    images, trials, split, voxels
+        Of a subject: the pictures that were seen, the trial table, a split of the trials, the
+        voxels of the region.
     bold, series, quality
         Clean series of a subject: their folder, and file and report of a session (two digits).
     derivatives
@@ -38,6 +42,8 @@ class Paths:
         Of a test set: reconstructions, and their values per image and pooled.
     kept_scores, stimulus_features
         No outputs: what the scoring of a test set, and of all, may find from earlier.
+    benchmark_gpu
+        How fast a GPU of this machine is.
     table, figure, scorecard, known_answer, gallery
         Of a scope.
     """
@@ -46,8 +52,18 @@ class Paths:
         self.resources, self.results = f"resources/{dataset}", f"results/{dataset}"
         self.logs, self.benchmarks = f"logs/{dataset}", f"benchmarks/{dataset}"
 
+        self.expdesign = f"{self.resources}/nsddata/experiments/nsd/nsd_expdesign.mat"
+        self.roi = f"{self.resources}/nsddata/ppdata/{{subject}}/func1pt8mm/roi/nsdgeneral.nii.gz"
+        series = f"{self.resources}/nsddata_timeseries/ppdata/{{subject}}/func1pt8mm"
+        self.designs = f"{series}/design"
+        self.timeseries = f"{series}/timeseries/session{{session}}"
+        betas = f"{self.resources}/nsddata_betas/ppdata/{{subject}}/func1pt8mm"
+        self.betas = f"{betas}/{{preprocessing}}/session{{session}}"
+        self.rawdata = f"{self.resources}/rawdata/{{subject}}"
+
         self.images = f"{self.resources}/images/{{subject}}.h5"
         self.trials = f"{self.results}/trials/{{subject}}.parquet"
+        self.split = f"{self.results}/splits/{{split}}/{{subject}}.parquet"
         self.voxels = f"{self.results}/voxels/{{subject}}.npz"
 
         self.bold = f"{self.results}/bold/{{preprocessing}}/{{subject}}"
@@ -67,6 +83,7 @@ class Paths:
         self.summary = f"{self.results}/metrics/{test_set}.{{metrics}}.json"
         self.kept_scores = f"{self.results}/kept_scores/{test_set}"
         self.stimulus_features = f"{self.results}/stimulus_features"
+        self.benchmark_gpu = f"{self.results}/benchmark_gpu.json"
 
         scope = f"{self.results}/{{scope}}"
         self.table = f"{scope}/tables/{{table}}.{{kind}}"

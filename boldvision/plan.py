@@ -17,8 +17,12 @@ TABLES = tuple(f"table_{number}" for number in range(1, 9))
 STATED_ONCE = {
     "split": ("figure_4", "figure_5", "temporal_generalization"),
     "tr_s": ("figure_4", "temporal_generalization"),
+    "test_set": ("temporal_generalization",),
 }
 """What these figures and their variants state of all of their rows at once."""
+
+SHOWN = ("figure_3", "figure_4", "figure_7", "figure_8", "gallery")
+"""Items that show pictures, and their variants."""
 
 
 class Plan:
@@ -52,6 +56,7 @@ class Plan:
         self._check_items()
         self._check_metrics()
         self._check_stated()
+        self._check_shown()
 
     # Targets
 
@@ -71,6 +76,21 @@ class Plan:
     def scorecard(self, scope: str) -> list[str]:
         """Files of the scorecard."""
         return [self.paths.scorecard.format(scope=scope, kind=kind) for kind in ("csv", "html")]
+
+    def official(self, scope: str) -> list[str]:
+        """Models of weights that others trained.
+
+        Raises
+        ------
+        UserError
+            Weights are not there.
+        """
+        runs = {n: self.config.run(n) for n in self.config.run_names if self.config.run(n).label}
+        for name, run in runs.items():
+            if lacks := run.lacks():
+                raise UserError(f"runs.{name}: {lacks}")
+        rows = [e for name in self.item_names for e in self.items[scope, name] if e.run in runs]
+        return sorted({self.paths.of(self.paths.model_json, e) for e in rows})
 
     def known_answer(self, scope: str) -> list[str]:
         """The check of the known answer; real data have none."""
@@ -96,10 +116,14 @@ class Plan:
         """All items of a scope, and what sums them up."""
         return [
             *(file for name in self.items_of(scope) for file in self.item(name, scope)),
-            *self.table("differences", scope),
-            *self.scorecard(scope),
+            *self._of_tables(scope),
             *self.known_answer(scope),
         ]
+
+    def _of_tables(self, scope: str) -> list[str]:
+        """What compares rows of tables, where a scope has some."""
+        tables = set(TABLES) & set(self.items_of(scope))
+        return [*self.table("differences", scope), *self.scorecard(scope)] if tables else []
 
     # Tables and figures
 
@@ -131,6 +155,15 @@ class Plan:
         """Input function: the trial tables of the subjects of an item."""
         return lambda wildcards: sorted(
             {self._row(e)["trials"] for e in self._item(wildcards, item)}
+        )
+
+    def splits(self, item: str) -> Callable[[Any], list[str]]:
+        """Input function: the splits of the runs of an item."""
+        return lambda wildcards: sorted(
+            {
+                self.paths.split.format(split=self.config.run(e.run).split, subject=e.subject)
+                for e in self._item(wildcards, item)
+            }
         )
 
     def models(self, item: str) -> Callable[[Any], list[str]]:
@@ -196,15 +229,28 @@ class Plan:
         """What a figure states once is the same for all of its rows."""
         for (_, item), rows in self.items.items():
             for key in (key for key, figures in STATED_ONCE.items() if item.startswith(figures)):
-                found = {row["run"]: row[key] for row in map(self._row, rows)}
+                named = "row" if key == "test_set" else "run"
+                found = {row[named]: row[key] for row in map(self._row, rows)}
                 if len(set(found.values())) > 1:
                     several = ", ".join(
                         f"{run} {value:.3g}" if isinstance(value, float) else f"{run} {value}"
                         for run, value in found.items()
                     )
                     raise UserError(
-                        f"runs table: {item}: expected runs of one {key}, found {several}; give "
-                        "them an item each"
+                        f"runs table: {item}: expected {named}s of one {key}, found {several}; "
+                        "give them an item each"
+                    )
+
+    def _check_shown(self) -> None:
+        """What is shown is kept as pictures; of table 1, the known answer looks at them."""
+        shown = (*SHOWN, *(item for item in ("table_1",) if item in self.dataset.checked))
+        for (_, item), rows in self.items.items():
+            for e in rows if item.startswith(shown) else ():
+                if self.config.latents_of(e.run, e.test_set):
+                    raise UserError(
+                        f"runs table: {item}: row {e.row!r} shows pictures, and "
+                        f"test_sets.{e.test_set} keeps latents: set `stored: pictures` there, or "
+                        "name another test set"
                     )
 
     def _item(self, wildcards: Any, item: str) -> list[Evaluation]:

@@ -76,6 +76,8 @@ def read_runs(path: str | Path) -> pd.DataFrame:
 def runs_of(config: Config) -> pd.DataFrame:
     """The runs table of a configuration: its own, or the rows that every decoder brings.
 
+    Rows of a run that lacks something (`BaseRun.lacks`) are left out.
+
     Raises
     ------
     UserError
@@ -90,7 +92,9 @@ def runs_of(config: Config) -> pd.DataFrame:
             raise UserError(
                 f"{file}: no rule makes {min(unknown)}; expected one of {', '.join(ITEMS)}"
             )
-    return pd.concat(tables.values(), ignore_index=True)
+    runs = pd.concat(tables.values(), ignore_index=True)
+    known = set(runs["run"]) & set(config.run_names)
+    return runs[~runs["run"].isin({name for name in known if config.run(name).lacks()})]
 
 
 class _Free(Section):

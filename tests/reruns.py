@@ -21,6 +21,7 @@ from snakemake.rules import Rule
 from snakemake.settings.types import Quietness
 
 from boldvision.fingerprint import Code
+from boldvision.trials import splits
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
@@ -37,7 +38,7 @@ class OtherWildcard(AttributeError):
 
 
 class Wildcards(SimpleNamespace):
-    """Wildcards of one case: a decoder, or a kind of target."""
+    """Wildcards of one case: a decoder, a kind of target, or a split."""
 
     def __getattr__(self, name: str) -> str:
         raise OtherWildcard(name)
@@ -74,7 +75,8 @@ class Reruns:
         self._code, config = workflow.globals["CODE"], workflow.globals["CONFIG"]
         runs = {config.run(name).decoder: Wildcards(run=name) for name in config.run_names}
         targets = {config.target(name).kind: Wildcards(target=name) for name in config.target_names}
-        self._cases = [("", Wildcards()), *runs.items(), *targets.items()]
+        found = {name: Wildcards(split=name) for name in splits.names()}
+        self._cases = [("", Wildcards()), *runs.items(), *targets.items(), *found.items()]
         self.modules = {
             ".".join(path.relative_to(copy).with_suffix("").parts).removesuffix(".__init__"): path
             for path in sorted(copy.rglob("*.py"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
@@ -24,7 +24,7 @@ from boldvision.config.runs import (
     Split,
     Training,
 )
-from boldvision.config.scoring import Metrics, Network
+from boldvision.config.scoring import Metrics, Network, TestSet
 from boldvision.config.section import (
     Distinct,
     Metric,
@@ -34,7 +34,6 @@ from boldvision.config.section import (
     Seed,
     Shift,
     Text,
-    WindowName,
     require,
 )
 from boldvision.config.signal import (
@@ -87,19 +86,7 @@ RESERVED = ("own", "specialized")
 """In test sets and in the runs table, these are no names of windows."""
 
 Rate = Annotated[float, Field(gt=0, le=1e9)]
-
-
-class TestSet(Section):
-    """Which windows and which trials of a split's test part are reconstructed."""
-
-    __test__ = False  # not a test case, whatever pytest thinks of the name
-
-    windows: Distinct[WindowName] = Field(
-        min_length=1, description="window names; `own` is the model's training window"
-    )
-    trials: Literal["one_repetition", "all", "averaged"] = Field(
-        description="one drawn repetition per image, every trial, or the mean of the repetitions"
-    )
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Scope(Section):
@@ -132,14 +119,25 @@ class Gallery(Section):
 
 
 class Costs(Section):
-    """Rates that `plan_paper` multiplies; where a run has a trained model, its own rate is used."""
+    """How fast `plan_paper` takes a GPU to be, until `benchmark_gpu` or trained models tell."""
 
-    gpu: Text = Field(description="the GPU that the rates are for, or a CPU core")
-    train_samples_per_s: Rate = Field(description="training samples per GPU and second")
-    reconstruct_images_per_s: Rate = Field(description="reconstructions per GPU and second")
+    gpu: Text = Field(description="the GPU that hours are of, or a CPU core")
+    peak_teraflop_per_s: Rate = Field(
+        description="its operations at best, 10^12 per second: 312 of an A100, 989 of an H100 "
+        "(bf16, dense)"
+    )
+    share: tuple[Share, Share] = Field(
+        description="what training and sampling are taken to reach of that peak: at least, at most"
+    )
     score_values_per_s: Rate = Field(description="values (images x metrics) per GPU and second")
     job_s: float = Field(0.0, ge=0, le=1e6, description="what every job takes to begin, s")
-    source: Text = Field(description="where the numbers are from")
+    source: Text = Field(description="what `share` and the rates rest on")
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Costs:
+        if self.share[0] > self.share[1]:
+            raise ValueError(f"`share`: expected the smaller one first, found {list(self.share)}")
+        return self
 
 
 class Config(Section):
@@ -152,6 +150,11 @@ class Config(Section):
     )
     s3: S3 = S3()
     raw: Place | None = Field(None, description="an existing copy of the bucket, used in place")
+    keep_raw: bool = Field(
+        False,
+        description="true: raw data stay when they are prepared, so that another preprocessing "
+        "fetches nothing again; false: they are removed",
+    )
     seed: Seed = Field(0, description="seed of training, sampling noise and bootstraps")
     data_seed: Seed = Field(
         0, description="seed of the splits and of the repetition drawn for a test image"
@@ -300,6 +303,12 @@ class Config(Section):
             It does not exist, or a setting is wrong.
         """
         return _validated(plugins.target_settings, self._merged("targets", name), "targets", name)
+
+    def latents_of(self, run: str, test_set: str) -> str | None:
+        """The generator whose latents a test set keeps of a run; None: it keeps pictures."""
+        if self.test_sets[test_set].stored == "pictures":
+            return None
+        return self.run(run).latent_generator()
 
     def require_sessions(self, wanted: int, subject: str, where: str) -> None:
         """Raise ValueError unless the subject has the sessions that `where` asks for."""

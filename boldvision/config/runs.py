@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from boldvision.config.section import REPOSITORY, Distinct, Name, Place, Section, Text, Word
+from boldvision.trials import splits
 
 if TYPE_CHECKING:
     from boldvision.config import Config
@@ -16,8 +17,18 @@ Steps = Annotated[int, Field(ge=1, le=100_000_000)]
 Pixels = Annotated[int, Field(ge=1, le=4096)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
-Split = Literal[
-    "standard", "time_resolved", "time_resolved_leakage_free", "time_resolved_size_matched"
+
+def _known_split(name: str) -> str:
+    if name not in splits.names():
+        raise ValueError(
+            f"found {name!r}, expected one of {', '.join(splits.names())}, the modules of "
+            "boldvision.trials.splits"
+        )
+    return name
+
+
+Split = Annotated[
+    str, AfterValidator(_known_split), Field(json_schema_extra={"enum": splits.names()})
 ]
 
 
@@ -69,7 +80,13 @@ class Training(Section):
         None, gt=0, le=1e6, description="largest gradient norm; null: none"
     )
     precision: Literal["no", "fp16", "bf16"] = Field("no", description="mixed precision; no: fp32")
-    checkpoint_every: Steps = Field(1000, description="steps between checkpoints")
+    activation_checkpointing: bool = Field(
+        False, description="compute activations twice rather than keep them: a fifth of the memory"
+    )
+    compile: bool = Field(False, description="whether `torch.compile` fuses what is trained")
+    checkpoint_every_s: float = Field(
+        1800, ge=0, le=1e6, description="seconds between checkpoints, written beside the training"
+    )
     log_every: Steps = Field(100, description="steps between lines of the log")
     deepspeed: Place | None = Field(None, description="DeepSpeed configuration file; null: none")
 
@@ -105,6 +122,9 @@ class BaseRun(Section):
     random: ClassVar[bool] = True
     """Whether the seed changes the pictures."""
 
+    label: ClassVar[str] = ""
+    """What its weights are if they were not trained here; shown wherever its results are."""
+
     reads: ClassVar[tuple[Literal["images", "targets"], ...]] = ()
     """What reconstruction reads of the tested subject beside trials and BOLD."""
 
@@ -116,6 +136,10 @@ class BaseRun(Section):
         """Entries of `targets` that the model is trained on."""
         return ()
 
+    def latent_generator(self) -> str | None:
+        """Entry of `generators` whose VAE decodes `Decoder.latents`; None: it has only pictures."""
+        return None
+
     def stage_generators(self, stage: str) -> tuple[str, ...]:
         """Of `generator_names`, those that a stage of training uses: it reruns for no other."""
         return self.generator_names()
@@ -123,6 +147,14 @@ class BaseRun(Section):
     def stage_targets(self, stage: str) -> tuple[str, ...]:
         """Of `target_names`, those that a stage of training reads: it reruns for no other."""
         return self.target_names()
+
+    def downloads(self) -> tuple[str, ...]:
+        """Files that rules of its decoder fetch from a network, beside data and generators."""
+        return ()
+
+    def lacks(self) -> str:
+        """What the run needs and has not yet, in a sentence; tables have no rows of it until then."""
+        return ""
 
     def check(self, config: Config) -> None:
         """Raise ValueError if the run does not fit the rest of the configuration."""

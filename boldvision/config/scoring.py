@@ -1,12 +1,55 @@
-"""How reconstructions are scored, and how much is run."""
+"""What is reconstructed to test a model, and how it is scored."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from boldvision.config.section import Distinct, Metric, Name, Place, Section, Text
+from boldvision.config.section import (
+    Distinct,
+    Metric,
+    Name,
+    Place,
+    Section,
+    Text,
+    WindowName,
+)
+
+
+class TestSet(Section):
+    """Which windows and which trials of a split's test part are reconstructed."""
+
+    __test__ = False  # not a test case, whatever pytest thinks of the name
+
+    windows: Distinct[WindowName] = Field(
+        min_length=1, description="window names; `own` is the model's training window"
+    )
+    trials: Literal["one_repetition", "all", "averaged"] = Field(
+        description="one drawn repetition per image, every trial, or the mean of the repetitions"
+    )
+    trials_at_most: int | None = Field(
+        None,
+        ge=2,
+        le=1_000_000,
+        description="draw so many of them, the same for every window and model; null: no limit",
+    )
+    stored: Literal["pictures", "latents"] = Field(
+        "pictures",
+        description="what is kept: pictures, or latents of decoders that have them, 24 x smaller, "
+        "which are decoded to be scored and cannot be shown",
+    )
+
+    @property
+    def draws(self) -> bool:
+        """Whether `data_seed` says which trials these are."""
+        return self.trials == "one_repetition" or self.trials_at_most is not None
+
+    @model_validator(mode="after")
+    def _draws_trials(self) -> TestSet:
+        if self.trials == "averaged" and self.trials_at_most:
+            raise ValueError("`trials_at_most`: averages have no trials to draw; expected null")
+        return self
 
 
 class Network(Section):

@@ -5,8 +5,7 @@ dataset. They meet it in four files (`boldvision.paths`), which its rules make:
 
 - ``images``, the pictures that a subject saw, by `boldvision.images.write_images`;
 - ``trials``, one row per trial, in order of presentation: the columns that
-  `boldvision.trials.table` lists, by its `write_trials`, with the splits of
-  `boldvision.trials.splits`;
+  `boldvision.trials.table` lists, by its `write_trials`; `boldvision.trials.splits` splits them;
 - ``series`` and ``quality``, a session's clean series and the report on them, by
   `boldvision.signal.session.write_session`. Their sampling period and the time of their first
   sample are `tr_s` and `first_volume_s` of the preprocessing; the stage compares what it can with
@@ -17,7 +16,7 @@ To add one:
 1. A folder here with ``dataset.py``, whose object has what `Dataset` lists, and a module with
    ``main(argv)`` for each stage: download, trials, preparation of a session. What datasets share is
    there already: `boldvision.signal` reads volumes of a region and cleans them, runs fMRIPrep and
-   reads its derivatives; `boldvision.trials.splits` adds splits.
+   reads its derivatives.
 2. A line in `boldvision.datasets.choose`, and one per stage in `boldvision.cli`.
 3. In ``boldvision/config``, its subjects (`Subject`) and, where its series are of another kind, a
    preprocessing.

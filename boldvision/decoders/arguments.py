@@ -22,6 +22,6 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         "--settings", required=True, help="JSON: run, generators, preprocessing, window(s)"
     )
     parser.add_argument(
-        "--data", required=True, help="JSON: trials, bold, images, targets, by subject"
+        "--data", required=True, help="JSON: trials, split, bold, images, targets, by subject"
     )
     parser.add_argument("--seed", type=int, default=0)

@@ -14,6 +14,8 @@ A decoder is a package ``boldvision.decoders.<name>`` with the modules
     stages, so that a change of how pictures are made trains nothing again.
 ``cost``
     with ``training(run, sizes)`` and ``picture(run, sizes)``, see :mod:`boldvision.costs`.
+``memory``
+    of a decoder that trains by gradient, with ``held(run, sizes)``, see :mod:`boldvision.held`.
 
 and the files ``rules.smk``, ``runs.yaml``, ``runs.tsv`` and ``README.md`` (CONTRIBUTING.md).
 """
@@ -42,19 +44,20 @@ class SubjectData:
 
     name: str
     trials: Path
+    split: Path
     preprocessing: Preprocessing
     images: Path
     bold: Path
     targets: Mapping[str, Path]
 
     def contents(self, sessions: int | None = None) -> list[str]:
-        """Digests that tell these data from others: of the trial table and the first `sessions`.
+        """Digests that tell these data from others: of trials, split and the first `sessions`.
 
         A session's quality report (``session01.json``, the mean and tSNR of every run) stands for
         its series, which is hundreds of megabytes.
         """
         reports = sorted(self.bold.glob("session*.json"))
-        return [sha256(path) for path in (self.trials, *reports[:sessions])]
+        return [sha256(path) for path in (self.trials, self.split, *reports[:sessions])]
 
 
 @dataclass(frozen=True)
@@ -97,9 +100,9 @@ class Job:
         return load_windows(
             subject.bold,
             subject.trials,
+            subject.split,
             self.window,
             subject.preprocessing,
-            self.run.split,
             "train",
             sessions=self.run.sessions,
         )
@@ -144,6 +147,17 @@ class Decoder(Protocol):
         ...
 
 
+class LatentDecoder(Decoder, Protocol):
+    """A decoder whose run names a :meth:`boldvision.config.BaseRun.latent_generator`.
+
+    Test sets with ``stored: latents`` keep its latents, which the stage `evaluate` decodes.
+    """
+
+    def latents(self, windows: np.ndarray, subject: str, keys: Sequence[int]) -> np.ndarray:
+        """What the generator's VAE decodes to the pictures of `reconstruct`, float [B, C, h, w]."""
+        ...
+
+
 def read_data(text: str, preprocessing: Preprocessing) -> list[SubjectData]:
     """Data of each subject, from JSON: the paths of `SubjectData` by subject.
 
@@ -152,11 +166,13 @@ def read_data(text: str, preprocessing: Preprocessing) -> list[SubjectData]:
     UserError
         It is something else.
     """
-    with reading("--data", "JSON: trials, images, bold and targets, by subject", "correct it"):
+    expected = "JSON: trials, split, images, bold and targets, by subject"
+    with reading("--data", expected, "correct it"):
         return [
             SubjectData(
                 name,
                 Path(paths["trials"]),
+                Path(paths["split"]),
                 preprocessing,
                 Path(paths["images"]),
                 Path(paths["bold"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +27,8 @@ from boldvision.device import best_device
 from boldvision.errors import UserError
 from boldvision.files import atomic, only_job, replace_folder, sha256
 from boldvision.fingerprint import fingerprint
-from boldvision.hdf5 import write_text
+from boldvision.hdf5 import LATENTS, write_text
+from boldvision.memory import enough_memory, reconstruction_remedy
 from boldvision.trials.windows import AveragedWindows, Windows, load_windows
 
 
@@ -35,11 +37,18 @@ class ReconstructionSettings(Settings):
 
     windows: dict[str, config.Window]
     trials: Literal["one_repetition", "all", "averaged"]
-    data_seed: int
+    trials_at_most: int | None = None
+    stored: Literal["pictures", "latents"] = "pictures"
+    data_seed: int | None = None
 
 
 def reconstruct(
-    decoder: Decoder, windows: Windows | AveragedWindows, subject: str, batch_size: int, out: Path
+    decoder: Decoder,
+    windows: Windows | AveragedWindows,
+    subject: str,
+    batch_size: int,
+    out: Path,
+    stored: Literal["pictures", "latents"] = "pictures",
 ) -> int:
     """Reconstruct every window and write the reconstruction file `out`.
 
@@ -52,18 +61,18 @@ def reconstruct(
     batch_size : int
         Windows decoded together; the pictures do not depend on it.
     out : Path
-        ``images`` uint8 [N, H, W, 3], ``trial``, ``image_id`` int64 [N]; attributes ``dropped``
-        and ``label``.
+        As `stored`, ``images`` uint8 [N, H, W, 3] or ``latents`` float16 [N, C, h, w];
+        ``trial``, ``image_id`` int64 [N]; attributes ``dropped`` and ``label``.
 
     Returns
     -------
     int
-        How many pictures are of a single colour.
+        How many pictures are of a single colour; of latents, the stage `evaluate` counts them.
 
     Raises
     ------
     UserError
-        All of them are, or a window is not finite; nothing was written.
+        All of them are, or a window or a latent is not finite; nothing was written.
     """
     trials = windows.trials
     keys = np.where(trials["trial"] < 0, -trials["image_id"], trials["trial"])
@@ -72,20 +81,50 @@ def reconstruct(
         for start in range(0, len(windows), batch_size):
             batch = slice(start, min(start + batch_size, len(windows)))
             bold = read_finite(windows, batch, subject)
-            pictures = decoder.reconstruct(bold, subject, keys[batch].tolist())
-            constant += count_constant(pictures)
-            if "images" not in file:
-                shape = (len(windows), *pictures.shape[1:])
-                file.create_dataset("images", shape, np.uint8, track_times=False)
-            file["images"][batch] = pictures
+            if stored == "latents":
+                made = _latents(decoder, bold, subject, keys[batch].tolist())
+            else:
+                made = decoder.reconstruct(bold, subject, keys[batch].tolist())
+                constant += count_constant(made)
+            _write(file, len(windows), batch, made)
         _describe(file, windows, decoder.label)
         if constant == len(windows):
-            raise UserError(
-                f"{out}: expected pictures, found that all {constant} are of a single colour each; "
-                "they were not kept. Look at the losses in training.json of the model, at "
-                "`reconstruction` of the run, and at the generator; then train the model anew."
-            )
+            raise _without_content(out, constant)
     return constant
+
+
+def _without_content(out: Path, constant: int) -> UserError:
+    return UserError(
+        f"{out}: expected pictures, found that all {constant} are of a single colour each; "
+        "they were not kept. Look at the losses in training.json of the model, at "
+        "`reconstruction` of the run, and at the generator; then train the model anew."
+    )
+
+
+def _write(file: h5py.File, count: int, batch: slice, made: np.ndarray) -> None:
+    """Pictures, or else latents."""
+    name = "images" if made.dtype == np.uint8 else LATENTS
+    if name not in file:
+        file.create_dataset(name, (count, *made.shape[1:]), made.dtype, track_times=False)
+    file[name][batch] = made
+
+
+def _latents(decoder: Decoder, bold: np.ndarray, subject: str, keys: Sequence[int]) -> np.ndarray:
+    """Latents as they are stored, float16 [B, C, h, w]."""
+    if not hasattr(decoder, "latents"):
+        raise UserError(
+            f"decoder {type(decoder).__name__}: expected a method latents, since its runs name a "
+            "`latent_generator`, found none; add it (CONTRIBUTING.md), or ask for "
+            "`stored: pictures` in `test_sets`"
+        )
+    with np.errstate(over="ignore"):
+        found = np.asarray(decoder.latents(bold, subject, keys)).astype(np.float16)
+    if not np.isfinite(found).all():
+        raise UserError(
+            f"{subject}: expected finite latents of less than 65,504, found others. Look at the "
+            "losses in training.json of the model, or set `stored: pictures` in `test_sets`."
+        )
+    return found
 
 
 def _describe(file: h5py.File, windows: Windows | AveragedWindows, label: str) -> None:
@@ -138,17 +177,17 @@ def _reconstruct_all(arguments: argparse.Namespace, work: Path) -> None:
         windows = load_windows(
             data.bold,
             data.trials,
+            data.split,
             window,
             data.preprocessing,
-            run.split,
             "test",
             settings.trials,
-            settings.data_seed,
+            settings.data_seed or 0,
+            at_most=settings.trials_at_most,
         )
-        constant = reconstruct(decoder, windows, data.name, run.reconstruction.batch_size, target)
-        print(
-            f"{name}: {len(windows)} windows, {windows.dropped} dropped, {constant} pictures of a "
-            "single colour",
-            flush=True,
-        )
+        batch_size, stored = run.reconstruction.batch_size, settings.stored
+        with enough_memory(reconstruction_remedy(run)):
+            constant = reconstruct(decoder, windows, data.name, batch_size, target, stored)
+        found = f"{constant} pictures of a single colour" if stored == "pictures" else "as latents"
+        print(f"{name}: {len(windows)} windows, {windows.dropped} dropped, {found}", flush=True)
     replace_folder(partial, arguments.out)

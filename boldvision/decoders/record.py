@@ -13,6 +13,9 @@ from boldvision.files import atomic, reading, sha256
 PARAMETERS, RECORD, MODEL = "model.safetensors", "training.json", "model.json"
 REMEDY = "remove its folder and run again to train the model anew"
 
+OFFICIAL = "official weights"
+"""Label of weights that the authors of a decoder published."""
+
 
 def artefacts(folder: Path, stages: Iterable[str]) -> dict[str, str]:
     """The sha256 of every file that stages of a model made, by its name in the model's folder."""

@@ -14,6 +14,7 @@ from boldvision.decoders.record import MODEL, artefacts, read_model_record, writ
 from boldvision.errors import UserError
 from boldvision.files import only_job, replace_folder, sha256
 from boldvision.fingerprint import fingerprint
+from boldvision.memory import enough_memory, training_remedy
 from boldvision.training import environment
 
 
@@ -44,9 +45,11 @@ def main(name: str, argv: list[str]) -> None:
     work = arguments.out.with_name(f"{arguments.out.name}.checkpoint")
     job = _job(arguments, work, name)
     run = plugins.defined("decoders", decoder, stage, "main")
+    enough = enough_memory(training_remedy(job.run))
     if not environment.is_main_process():
-        return run(job)
-    with only_job(arguments.out):
+        with enough:
+            return run(job)
+    with only_job(arguments.out), enough:
         shutil.rmtree(job.out, ignore_errors=True)  # of a killed job, perhaps with other settings
         job.out.mkdir(parents=True)
         run(job)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from boldvision import config
 from boldvision.errors import UserError
 from boldvision.files import reading
+from boldvision.generators.properties import (
+    NOISE_SCHEDULE,
+    SCHEDULE_REMEDY,
+    UNUSED_BY_SAMPLERS,
+    check,
+    properties,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -17,10 +25,15 @@ if TYPE_CHECKING:
 
     N = TypeVar("N", UNet2DConditionModel, AutoencoderKL)
 
+SIZES = "the sizes of a network of diffusers"
 PARTS = ("image_unet", "vae", "scheduler")
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 REMEDY = (
     "remove the generator's folder and run again to fetch it anew, or correct `generators.….folder`"
+)
+NETWORK_REMEDY = (
+    "Correct `kind`, `image_px`, `width` and `folder` of the generator in the configuration, or "
+    "remove its folder and run again to fetch it anew"
 )
 
 
@@ -40,7 +53,7 @@ class Generator:
     @property
     def latent_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of a latent."""
-        side = self.settings.image_px // 2 ** (len(self.vae.config.block_out_channels) - 1)
+        side = _latent_side(self.settings, self.vae)
         return self.vae.config.latent_channels, side, side
 
     def to(self, device: torch.device | str) -> Generator:
@@ -56,11 +69,48 @@ def load_generator(settings: config.Generator) -> Generator:
     Raises
     ------
     UserError
-        The folder lacks a part, a file of it is damaged or lacks parameters, or its sizes are not
-        those of the configuration.
+        The folder lacks a part, a file of it is damaged or lacks parameters, or a property of a
+        part is not the one that the configuration, or the generator's kind, asks for.
     """
-    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+    from diffusers import DDIMScheduler, UNet2DConditionModel
 
+    vae = load_vae(settings)
+    _check_settings(settings, vae)
+    folder = _part(settings, "scheduler")
+    file = folder / "scheduler_config.json"
+    stated = _read_json(file, "a noise schedule of diffusers")
+    schedule = properties(DDIMScheduler, NOISE_SCHEDULE, UNUSED_BY_SAMPLERS)
+    check(file, stated, DDIMScheduler, schedule, SCHEDULE_REMEDY)
+    with reading(file, "a noise schedule of diffusers", REMEDY):
+        scheduler = DDIMScheduler.from_pretrained(folder, local_files_only=True)
+    expected = _unet_properties(settings, vae)
+    unet = _network(UNet2DConditionModel, _part(settings, "image_unet"), expected)
+    return Generator(settings, unet, vae, scheduler)
+
+
+def load_vae(settings: config.Generator) -> AutoencoderKL:
+    """Read `vae` from ``settings.folder``, frozen, in float32.
+
+    Raises
+    ------
+    UserError
+        See :func:`load_generator`.
+    """
+    from diffusers import AutoencoderKL
+
+    folder = _part(settings, "vae")
+    vae = _network(AutoencoderKL, folder, _vae_properties(settings))
+    file = folder / "config.json"
+    scale = _read_json(file, SIZES).get("scaling_factor")  # has a default, that of Stable Diffusion
+    if settings.kind == "tiny" and not (isinstance(scale, float) and 0 < scale < math.inf):
+        raise UserError(
+            f"{file}: scaling_factor: expected the number that brings latents to a standard "
+            f"deviation of 1, found {json.dumps(scale)}. {NETWORK_REMEDY}."
+        )
+    return vae
+
+
+def _part(settings: config.Generator, name: str) -> Path:
     folder = Path(settings.folder)
     for part in PARTS:
         if not (folder / part).is_dir():
@@ -68,36 +118,63 @@ def load_generator(settings: config.Generator) -> Generator:
                 f"{folder}: expected the folders {', '.join(PARTS)}, found no {part}. Fetch the "
                 "generator with rule `download_generator`, or set `generators.….folder`."
             )
-    unet = _network(UNet2DConditionModel, folder / "image_unet").float()
-    vae = _network(AutoencoderKL, folder / "vae").float()
-    file = folder / "scheduler" / "scheduler_config.json"
-    _check_json(file, "a noise schedule of diffusers")
-    with reading(file, "a noise schedule of diffusers", REMEDY):
-        scheduler = DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
-    if unet.config.cross_attention_dim != settings.width:
-        raise UserError(
-            f"{folder}/image_unet: condition tokens are {unet.config.cross_attention_dim} wide, "
-            f"the configuration says {settings.width}. Correct `generators.….width`."
-        )
-    for network in (unet, vae):
-        network.requires_grad_(False).eval()
-    return Generator(settings, unet, vae, scheduler)
+    return folder / name
 
 
-def _check_json(file: Path, expected: str) -> None:
+def _check_settings(settings: config.Generator, vae: AutoencoderKL) -> None:
+    """Refuse a picture or tokens of another size than the networks were trained on."""
+    expected = {"image_px": 512, "tokens": 257, "width": 768}
+    if settings.kind == "tiny":
+        expected = {"tokens": _latent_side(settings, vae) ** 2}
+    for key, value in expected.items():
+        if (found := getattr(settings, key)) != value:
+            raise UserError(
+                f"{settings.folder}: a generator of kind {settings.kind} is used with {key} "
+                f"{value}, the configuration says {found}. Correct `generators.….{key}`."
+            )
+
+
+def _latent_side(settings: config.Generator, vae: AutoencoderKL) -> int:
+    return settings.image_px // 2 ** (len(vae.config.block_out_channels) - 1)
+
+
+def _vae_properties(settings: config.Generator) -> dict[str, Any]:
+    """Of a tiny VAE, those that the configuration also says; the rest is in its parameters."""
+    from diffusers import AutoencoderKL
+
+    if settings.kind == "tiny":
+        return {"in_channels": 3, "out_channels": 3, "sample_size": settings.image_px}
+    return properties(AutoencoderKL, full_size_vae_config(), {"sample_size", "force_upcast"})
+
+
+def _unet_properties(settings: config.Generator, vae: AutoencoderKL) -> dict[str, Any]:
+    """Of a tiny U-Net, those that the configuration and the VAE also say."""
+    from diffusers import UNet2DConditionModel
+
+    if settings.kind == "tiny":
+        channels, side = vae.config.latent_channels, _latent_side(settings, vae)
+        sizes = {"in_channels": channels, "out_channels": channels, "sample_size": side}
+        return sizes | {"cross_attention_dim": settings.width}
+    return properties(UNet2DConditionModel, full_size_unet_config(), {"sample_size"})
+
+
+def _read_json(file: Path, expected: str) -> dict[str, Any]:
     with reading(file, expected, REMEDY):
-        if not isinstance(json.loads(file.read_text()), dict):
+        stated = json.loads(file.read_text())
+        if not isinstance(stated, dict):
             raise ValueError("no JSON object")
+    return stated
 
 
-def _network(kind: type[N], folder: Path) -> N:
-    """Read a network whose file holds its parameters, all of them and no other.
+def _network(kind: type[N], folder: Path, expected: dict[str, Any]) -> N:
+    """Read a network with these properties, whose file holds its parameters and no other.
 
     Diffusers draws those at random that a file lacks.
     """
     from safetensors import safe_open
 
-    _check_json(folder / "config.json", "the sizes of a network of diffusers")
+    stated = _read_json(folder / "config.json", SIZES)
+    check(folder / "config.json", stated, kind, expected, NETWORK_REMEDY)
     file = folder / WEIGHTS
     with reading(file, "the parameters of a network of diffusers", REMEDY):
         safe_open(file, "pt")  # says what is wrong with a file more plainly than diffusers
@@ -110,7 +187,7 @@ def _network(kind: type[N], folder: Path) -> N:
             f"{len(found['missing_keys'])} missing and {len(found['unexpected_keys'])} unknown, "
             f"such as {other[0]}; {REMEDY}"
         )
-    return network
+    return network.float().requires_grad_(False).eval()
 
 
 def full_size_unet_config() -> dict:

@@ -29,8 +29,14 @@ def to_tensor(images: np.ndarray, px: int) -> torch.Tensor:
     return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def to_uint8(pictures: torch.Tensor) -> np.ndarray:
-    """[-1, 1] float [N, 3, H, W] to uint8 [N, H, W, 3], by rounding.
+def to_uint8(pictures: torch.Tensor, rounding: str = "nearest") -> np.ndarray:
+    """[-1, 1] float [N, 3, H, W] to uint8 [N, H, W, 3].
+
+    Parameters
+    ----------
+    pictures : Tensor
+    rounding : str
+        ``nearest``, or ``truncate``: 255 times a picture in [0, 1], cut, as in the released code.
 
     Raises
     ------
@@ -43,5 +49,8 @@ def to_uint8(pictures: torch.Tensor) -> np.ndarray:
             "`reconstruction.precision` of the run to bf16 or no; if it is, the model or the "
             "generator is damaged: train or fetch it anew."
         )
-    scaled = pictures.float().add(1).mul(127.5).round().clamp(0, 255)
+    if rounding == "truncate":
+        scaled = pictures.float().div(2).add(0.5).clamp(0, 1).mul(255)  # byte() cuts
+    else:
+        scaled = pictures.float().add(1).mul(127.5).round().clamp(0, 255)
     return scaled.byte().permute(0, 2, 3, 1).cpu().numpy()

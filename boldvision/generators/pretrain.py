@@ -22,6 +22,7 @@ from boldvision.datasets.miniature.scenes import render_all
 from boldvision.errors import UserError
 from boldvision.files import replace_folder
 from boldvision.generators.images import to_tensor
+from boldvision.generators.properties import NOISE_SCHEDULE
 from boldvision.generators.timesteps import draw_timesteps
 from boldvision.parameters import non_finite
 from boldvision.training.schedule import learning_rate
@@ -76,14 +77,7 @@ def new_unet(latent_px: int, width: int) -> UNet2DConditionModel:
 
 def new_scheduler() -> DDIMScheduler:
     """The noise schedule of Stable and Versatile Diffusion."""
-    return DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    )
+    return DDIMScheduler(**NOISE_SCHEDULE)
 
 
 def train_vae(vae: AutoencoderKL, pictures: torch.Tensor, steps: int, seed: int) -> None:

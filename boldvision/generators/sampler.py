@@ -1,23 +1,42 @@
-"""DDIM sampling with classifier-free guidance, one random stream per trial."""
+"""Sampling with classifier-free guidance by DDIM or DDPM, one random stream per picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
 from boldvision.errors import UserError
 from boldvision.generators.base import Generator
+from boldvision.generators.constant import constant_tokens
 from boldvision.seeds import derive
 
+if TYPE_CHECKING:
+    from diffusers import DDIMScheduler, DDPMScheduler
 
-def initial_noise(shape: tuple[int, ...], seed: int, keys: Sequence[int]) -> torch.Tensor:
-    """Noise [len(keys), *shape]; a key's noise does not depend on its companions."""
+
+def initial_noise(
+    shape: tuple[int, ...], seed: int, keys: Sequence[int], kind: str = "per_image"
+) -> torch.Tensor:
+    """Noise [len(keys), *shape] that sampling begins with.
+
+    Of kind ``per_image``, a key's noise does not depend on its companions; of kind ``shared``, that
+    of all keys is the same, as in the released code.
+    """
+    if kind == "shared":
+        stream = torch.Generator().manual_seed(derive(seed, "shared sample"))
+        return torch.randn(shape, generator=stream).expand(len(keys), *shape)
     noise = [
         torch.randn(shape, generator=torch.Generator().manual_seed(derive(seed, "sample", key)))
         for key in keys
     ]
     return torch.stack(noise)
+
+
+def step_streams(seed: int, keys: Sequence[int]) -> list[torch.Generator]:
+    """Of each key, the stream that the noise of its ancestral steps is drawn from."""
+    return [torch.Generator().manual_seed(derive(seed, "sample step", key)) for key in keys]
 
 
 @torch.no_grad()
@@ -28,8 +47,9 @@ def sample(
     noise: torch.Tensor,
     steps: int,
     guidance_scale: float,
+    streams: list[torch.Generator] | None = None,
 ) -> torch.Tensor:
-    """Pictures for condition tokens (Song et al. 2021, eta 0; Ho & Salimans 2022).
+    """Latents for condition tokens (Song et al. 2021, eta 0; Ho & Salimans 2022).
 
     Parameters
     ----------
@@ -39,35 +59,46 @@ def sample(
         What the model saw when the condition was dropped in training.
     noise : Tensor, [N, channels, height, width]
     steps : int
-        DDIM steps; 20 in the paper.
+        20 in the paper.
     guidance_scale : float
         ``u + scale * (c - u)``; 3 in the paper.
+    streams : list of torch.Generator, optional
+        One per picture, on the CPU: take ancestral steps (Ho et al. 2020, DDPM), whose noise is
+        drawn from them, in place of DDIM's, which have none.
 
     Returns
     -------
-    Tensor, [N, 3, px, px]
-        Roughly in [-1, 1].
+    Tensor, [N, channels, height, width]
+        As the VAE encodes: without its scaling factor.
 
     Raises
     ------
     UserError
         A latent is not finite.
     """
-    scheduler = generator.scheduler
+    scheduler = _ancestral(generator.scheduler) if streams else generator.scheduler
     scheduler.set_timesteps(steps)
     tokens = torch.cat([unconditional.expand_as(condition), condition])
     latents = noise * scheduler.init_noise_sigma
-    for t in scheduler.timesteps:
-        predicted = generator.unet(
-            torch.cat([latents, latents]), t, encoder_hidden_states=tokens
-        ).sample
-        without, given = predicted.float().chunk(2)  # their difference is small
-        epsilon = without + guidance_scale * (given - without)
-        latents = scheduler.step(epsilon, t, latents).prev_sample
+    with constant_tokens(generator.unet):
+        for t in scheduler.timesteps:
+            predicted = generator.unet(
+                torch.cat([latents, latents]), t, encoder_hidden_states=tokens
+            ).sample
+            without, given = predicted.float().chunk(2)  # their difference is small
+            epsilon = without + guidance_scale * (given - without)
+            latents = scheduler.step(epsilon, t, latents, generator=streams).prev_sample
     if not torch.isfinite(latents).all():
         raise UserError(
             f"sampling: expected finite latents after {steps} steps, found NaN or infinity. Set "
             "`reconstruction.precision` of the run to bf16 or no; if it is, look at the losses in "
             "training.json of the model, and train it anew."
         )
-    return generator.vae.decode(latents / generator.vae.config.scaling_factor).sample
+    return latents / generator.vae.config.scaling_factor
+
+
+def _ancestral(scheduler: DDIMScheduler) -> DDPMScheduler:
+    """DDPM on the same noise schedule, as diffusers reads it from the same file."""
+    from diffusers import DDPMScheduler
+
+    return DDPMScheduler.from_config(scheduler.config)

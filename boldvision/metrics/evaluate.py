@@ -151,16 +151,30 @@ def _pooled(scored: Scored) -> dict[str, float | int]:
 
 def evaluate(args: argparse.Namespace) -> None:
     """Run the stage with parsed arguments."""
-    from boldvision.images import ImageStack
-    from boldvision.metrics.inputs import Stimuli, read_reconstructions
-    from boldvision.metrics.scoring import score
+    from boldvision.metrics.decoded import decoded
 
     given = settings_from(args.settings)
     metrics = given.pop("set", None)
     settings = Metrics(**given)
     if not metrics:
         raise UserError("--settings: expected `set`, the metrics to compute, found none")
-    windows = read_reconstructions(args.reconstructions)
+    made = Path(args.reconstructions)
+    if args.decode is None:
+        _evaluate(args, made, settings, metrics)
+        return
+    scratch = Path(args.out).with_suffix(".pictures")
+    with decoded(made, settings_from(args.decode), scratch) as pictures:
+        _evaluate(args, pictures, settings, metrics)
+
+
+def _evaluate(
+    args: argparse.Namespace, made: Path, settings: Metrics, metrics: Sequence[str]
+) -> None:
+    from boldvision.images import ImageStack
+    from boldvision.metrics.inputs import Stimuli, read_reconstructions
+    from boldvision.metrics.scoring import score
+
+    windows = read_reconstructions(made)
     constant = check(windows)
     image_id = np.unique(np.concatenate([window.image_id for window in windows]))
     stimuli = Stimuli(ImageStack(args.images).read(image_id), image_id)
@@ -190,6 +204,7 @@ def main(argv: list[str]) -> int:
     add("--reconstructions", required=True, help="folder with one .h5 per test window")
     add("--images", required=True, help="HDF5 of the stimuli")
     add("--settings", required=True, help="section `metrics` and `set` (names): JSON, or its path")
+    add("--decode", help="where latents are kept: how to make pictures of them, JSON or its path")
     add("--cache", required=True, help="folder that keeps the features of stimuli; may be deleted")
     add("--kept", required=True, help="folder that keeps this test set's scores; may be deleted")
     add("--seed", type=int, default=0, help="of bootstrap samples and of the pairs of chance")

@@ -69,6 +69,22 @@ class Stimuli:
         return np.searchsorted(self.image_id, image_id)
 
 
+def window_files(folder: str | Path) -> list[Path]:
+    """Files of all test windows of a folder, in the order of their names.
+
+    Raises
+    ------
+    UserError
+        There is none.
+    """
+    paths = [path for path in Path(folder).glob("*.h5") if not path.name.startswith(".")]
+    if not paths:
+        raise UserError(
+            f"{folder}: expected one .h5 per test window, found none. Run the stage `reconstruct`."
+        )
+    return sorted(paths, key=lambda path: path.stem)
+
+
 def read_reconstructions(folder: str | Path) -> list[Reconstructions]:
     """All test windows of a folder, in the order of their names.
 
@@ -77,12 +93,7 @@ def read_reconstructions(folder: str | Path) -> list[Reconstructions]:
     UserError
         There is none, or one of the files is not what `reconstruct` writes.
     """
-    paths = [path for path in Path(folder).glob("*.h5") if not path.name.startswith(".")]
-    if not paths:
-        raise UserError(
-            f"{folder}: expected one .h5 per test window, found none. Run the stage `reconstruct`."
-        )
-    return [_read_window(path) for path in sorted(paths, key=lambda path: path.stem)]
+    return [_read_window(path) for path in window_files(folder)]
 
 
 def _read_window(path: Path) -> Reconstructions:

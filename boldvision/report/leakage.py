@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -59,9 +60,9 @@ class Leaks:
         return self.test - self.leaking
 
 
-def find_leaks(trials: pd.DataFrame) -> Leaks:
-    """Read the leaks off a trial table's columns of the two time-resolved splits."""
-    published, without = trials["split_time_resolved"], trials["split_time_resolved_leakage_free"]
+def find_leaks(trials: pd.DataFrame, splits: Mapping[str, np.ndarray]) -> Leaks:
+    """Read the leaks off a trial table and the two time-resolved splits of it, by their names."""
+    published, without = splits["time_resolved"], splits["time_resolved_leakage_free"]
     test = frozenset(trials["image_id"][published == "test"])
     return Leaks(
         test,

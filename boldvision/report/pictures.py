@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from boldvision.errors import UserError
+from boldvision.faces import shown
 from boldvision.hdf5 import open_pictures
 from boldvision.report import style
-from boldvision.report.faces import shown
 
 STIMULI = "Stimulus"
 """Title of the column of stimuli."""

@@ -25,7 +25,7 @@ SPLITS = {
     "time_resolved_leakage_free": "leakage-free time-resolved split",
     "time_resolved_size_matched": "time-resolved split of as few trials as leakage-free",
 }
-"""Split of the configuration: what a figure says of it."""
+"""Split of the configuration: what a figure says of it, if not its name."""
 
 
 class Score(NamedTuple):
@@ -244,7 +244,7 @@ def note(evaluations: list[Result], dataset: str, simulated: bool, split: str = 
     simulated : bool
         Whether the dataset is the miniature.
     split : str
-        A key of `SPLITS`.
+        Of the runs.
 
     Raises
     ------
@@ -252,7 +252,8 @@ def note(evaluations: list[Result], dataset: str, simulated: bool, split: str = 
         The evaluations are of several subjects.
     """
     about = data_note(evaluations, dataset, simulated)
-    first = f"; {SPLITS[split]}\n" if SPLITS[split] else "; "
+    said = SPLITS.get(split, f"split {split}")
+    first = f"; {said}\n" if said else "; "
     return f"{one_subject(evaluations)}{first}{about}"
 
 

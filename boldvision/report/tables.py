@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from boldvision.decoders.record import stage_records
+from boldvision.decoders.record import OFFICIAL, stage_records
 from boldvision.errors import UserError
 from boldvision.metrics.intervals import standard_error
 from boldvision.metrics.measures import MEASURES
@@ -53,7 +53,10 @@ class PaperTable:
     notes: tuple[str, ...] = ()
 
 
-_DECODERS = "Dynadiff as trained here and the mean training image, the floor of every metric"
+_DECODERS = (
+    "Dynadiff as trained here, where they were imported with the authors' own weights too, and the "
+    "mean training image, the floor of every metric"
+)
 
 TABLES = {
     1: PaperTable(
@@ -194,11 +197,11 @@ def comparable(evaluation: Result, metric: str, simulated: bool) -> bool:
     """Whether a number of ours may be read against the paper's.
 
     It may where the data are real, the generator's weights and the metric's network are the
-    paper's (neither has a label) and the protocol is Dynadiff's.
+    paper's (neither has a label but that of official weights) and the protocol is Dynadiff's.
     """
     return (
         not simulated
-        and not evaluation.generator_label
+        and evaluation.generator_label in ("", OFFICIAL)
         and evaluation.protocol == "dynadiff"
         and evaluation.metrics[metric].genuine
     )

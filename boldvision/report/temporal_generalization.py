@@ -58,6 +58,22 @@ def matrix(
     return values, training, test
 
 
+def counted(evaluations: list[Result], metric: str) -> str:
+    """How many trials and images a cell is the mean of, in words: identification is among these.
+
+    All rows have the same test set, so the first stands for them; windows may drop other trials.
+    """
+    first = evaluations[0]
+    found = [first.images(metric, window)["image_id"] for window in first.scores]
+    trials, images = [len(ids) for ids in found], [ids.nunique() for ids in found]
+    return f"Each cell: {_range(trials)} trials of {_range(images)} images"
+
+
+def _range(counts: list[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
 @style.styled()
 def temporal_generalization(
     evaluations: list[Result],
@@ -68,7 +84,8 @@ def temporal_generalization(
     """Training window by test window, one matrix per run of the configuration and metric.
 
     Parameters are those of `boldvision.report.figure_5.figure_5`. Both axes are the window's upper
-    end, s after onset; the line joins the cells of models tested where they were trained.
+    end, s after onset; the line joins the cells of models tested where they were trained. The note
+    ends with the number of trials and images.
     """
     runs: dict[str, list[Result]] = {}
     for e in evaluations:
@@ -79,7 +96,7 @@ def temporal_generalization(
     panels = figure.subplots(len(shown), 1, squeeze=False, height_ratios=heights)
     for axes, (metric, models) in zip(panels.flat, shown, strict=True):
         _draw_matrix(axes, models, metric, windows, named=len(runs) > 1)
-    style.note(figure, note)
+    style.note(figure, "\n".join(filter(None, [note, counted(evaluations, metrics[0])])))
     return figure
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 from xml.etree.ElementTree import Element, iterparse
 
 import numpy as np
+from isal import isal_zlib
 
 TYPES = {
     "NIFTI_TYPE_UINT8": "u1",
@@ -65,7 +65,7 @@ def _array(element: Element, values: int) -> np.ndarray:
 
 def _unpacked(content: bytes, size: int) -> bytes:
     """Decompress `size` bytes and verify their checksum."""
-    stream = zlib.decompressobj()
+    stream = isal_zlib.decompressobj()
     unpacked = stream.decompress(content, size + 1)
     if not stream.eof:
         raise ValueError("compressed values that are too many, or cut")

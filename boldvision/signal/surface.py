@@ -51,13 +51,13 @@ def read_volumes(path: Path, volumes: int) -> np.ndarray:
         image = Nifti(path)
     require(path, len(image.shape) == 4, "dimensions", 4, len(image.shape))
     require(path, image.shape[3] == volumes, "volumes", volumes, image.shape[3])
-    weights = sampling_weights(image.shape[:3], tuple(image.affine.ravel().tolist()))
+    sampled, weights = sampling_weights(image.shape[:3], tuple(image.affine.ravel().tolist()))
     series = np.empty((volumes, VERTICES), np.float32)
     with reading(path, f"{volumes} whole volumes", AGAIN):
         for row, volume in enumerate(image.volumes()):
             finite = bool(np.isfinite(volume).all())
             require(path, finite, "finite values", "in all volumes", f"others in volume {row + 1}")
-            series[row] = weights @ volume.astype(np.float64)
+            series[row] = weights @ volume[sampled].astype(np.float64)
         _require_signal(path, series)
         image.scale(series)
     series[:, np.diff(weights.indptr) == 0] = np.nan
@@ -101,8 +101,10 @@ def read_hemispheres(left: Path, right: Path, volumes: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=2)
-def sampling_weights(grid: tuple[int, int, int], affine: tuple[float, ...]) -> csr_array:
-    """Weights of trilinear sampling between fsaverage5's pial and white surfaces.
+def sampling_weights(
+    grid: tuple[int, int, int], affine: tuple[float, ...]
+) -> tuple[np.ndarray, csr_array]:
+    """Voxels and their weights for trilinear sampling between fsaverage5's pial and white surfaces.
 
     Parameters
     ----------
@@ -113,9 +115,11 @@ def sampling_weights(grid: tuple[int, int, int], affine: tuple[float, ...]) -> c
 
     Returns
     -------
-    float64 [20484, voxels]
-        Voxels in NIfTI's order, X fastest. Points outside the volumes do not count; a row is empty
-        where all of a vertex's points are outside.
+    voxels : int64 [voxels]
+        Increasing positions in a volume in NIfTI's order, X fastest.
+    weights : float64 [20484, voxels]
+        Points outside the volumes do not count; a row is empty where all of a vertex's points are
+        outside.
     """
     pial, white = fsaverage5()
     depth = np.linspace(0, 1, DEPTHS)[:, None, None]
@@ -133,7 +137,8 @@ def sampling_weights(grid: tuple[int, int, int], affine: tuple[float, ...]) -> c
         voxel = np.ravel_multi_index(tuple((below + corner).T), grid, order="F")
         weight = share * np.where(corner, above, 1 - above).prod(axis=1)
         weights += csr_array((weight, (vertex, voxel)), shape=weights.shape)
-    return weights
+    voxels = np.unique(weights.indices)
+    return voxels, weights[:, voxels]
 
 
 @cache
@@ -156,5 +161,5 @@ def require(path: Path, ok: bool, what: str, expected: object, found: object) ->
 
 
 def _require_signal(path: Path, series: np.ndarray) -> None:
-    signal = np.nan_to_num(series).any()
+    signal = (np.abs(series) > 0).any()  # NaN is not
     require(path, bool(signal), "signal on fsaverage5", "at some vertex", "only zeros")

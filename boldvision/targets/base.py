@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 
 from boldvision.errors import UserError
-from boldvision.hdf5 import open_hdf5, plain_dataset, read_text
+from boldvision.hdf5 import contiguous, open_hdf5, plain_dataset, read_text
 
 DIGEST = "sha256"
 """Attribute of a file with the sha256 of its values."""
@@ -29,7 +29,9 @@ AGAIN = "run the stage `target` again"
 
 
 class TargetFile:
-    """What a frozen network made of a subject's images, read in full.
+    """What a frozen network made of a subject's images, compared with its digest and mapped.
+
+    The processes of a machine that read a file share the memory it takes.
 
     Parameters
     ----------
@@ -39,7 +41,7 @@ class TargetFile:
     Attributes
     ----------
     image_id : ndarray of int64, [N]
-    values : dict of str to ndarray, [N, …]
+    values : dict of str to memmap, [N, …]
 
     Raises
     ------
@@ -51,7 +53,7 @@ class TargetFile:
         self.path = Path(path)
         with open_hdf5(path, EXPECTED, AGAIN) as file:
             self.image_id = plain_dataset(file, "image_id", np.int64, (None,))[:]
-            self.values = {name: _read(file, name, len(self.image_id)) for name in _names(file)}
+            self.values = mapped_values(file, len(self.image_id))
             if digest(self.image_id, self.values) != read_text(file, DIGEST):
                 raise ValueError("other values than were written")
 
@@ -101,22 +103,28 @@ def target_digest(path: str | Path) -> str:
 
 
 def digest(image_id: np.ndarray, values: Mapping[str, np.ndarray]) -> str:
-    """The sha256 of a file's values."""
-    sha256 = hashlib.sha256(image_id.tobytes())
+    """The sha256 of a file's values, of which no copy is made."""
+    sha256 = hashlib.sha256(np.ascontiguousarray(image_id).data)
     for name in sorted(values):
         sha256.update(name.encode())
-        sha256.update(values[name].tobytes())
+        sha256.update(np.ascontiguousarray(values[name]).data)
     return sha256.hexdigest()
 
 
-def _names(file: h5py.File) -> list[str]:
-    return sorted(name for name in file if name != "image_id")
+def mapped_values(file: h5py.File, n: int) -> dict[str, np.memmap]:
+    """The arrays [n, …] of float16 or float32 of a file, by name.
+
+    Raises
+    ------
+    ValueError
+        One is of another kind. To be called within `open_hdf5`, or after a flush.
+    """
+    return {name: _mapped(file, name, n) for name in sorted(file) if name != "image_id"}
 
 
-def _read(file: h5py.File, name: str, n: int) -> np.ndarray:
-    """An array [n, …] of float16 or float32."""
+def _mapped(file: h5py.File, name: str, n: int) -> np.memmap:
     link = file.get(name, getlink=True)
     stored = file[name] if isinstance(link, h5py.HardLink) else None
     wide = isinstance(stored, h5py.Dataset) and stored.dtype == np.float32
     extents = [None] * (len(stored.shape) - 1) if isinstance(stored, h5py.Dataset) else []
-    return plain_dataset(file, name, np.float32 if wide else np.float16, (n, *extents))[:]
+    return contiguous(file, name, np.float32 if wide else np.float16, (n, *extents))

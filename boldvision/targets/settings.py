@@ -23,3 +23,7 @@ class BaseTarget(Section):
     def generator_names(self) -> tuple[str, ...]:
         """Entries of `generators` that it uses."""
         return ()
+
+    def downloads(self) -> tuple[str, ...]:
+        """Files that rules of its own fetch from a network, beside data and generators."""
+        return ()

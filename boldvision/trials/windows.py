@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from boldvision.config import Betas, Preprocessing, Split, Window
+from boldvision.config import Betas, Preprocessing, Window
 from boldvision.errors import UserError
 from boldvision.files import reading
 from boldvision.seeds import derive
-from boldvision.trials.table import read_trials
+from boldvision.trials.table import read_split, read_trials
 
 
 class Windows:
@@ -81,11 +82,19 @@ class Windows:
         return len(self.trials)
 
     def __getitem__(self, indices: np.ndarray | slice) -> np.ndarray:
-        """Windows of these positions in `trials`, float32 [batch, n_tr, voxels]."""
-        where = self._where[indices].reshape(-1, 3)
-        batch = np.empty((len(where), self.n_tr, self.n_voxels), np.float32)
-        for window, (session, run, row) in zip(batch, where.tolist(), strict=True):
-            window[:] = self._series[session][run, row : row + self.n_tr]
+        """Windows of these positions in `trials`, float32 [batch, n_tr, voxels].
+
+        The disk is told of all before the first is waited for.
+        """
+        stored = [
+            self._series[session][run, row : row + self.n_tr]
+            for session, run, row in self._where[indices].reshape(-1, 3).tolist()
+        ]
+        for window in stored:
+            _announce(window)
+        batch = np.empty((len(stored), self.n_tr, self.n_voxels), np.float32)
+        for window, values in zip(batch, stored, strict=True):
+            window[:] = values
         return batch
 
     def _require_onsets(self, last_s: float, n_volumes: int) -> None:
@@ -203,54 +212,64 @@ def one_repetition(trials: pd.DataFrame, seed: int) -> pd.DataFrame:
     return trials.iloc[np.sort(chosen)]
 
 
+def drawn(trials: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
+    """At most `count` of the trials.
+
+    The draw depends on the seed and the trials alone: fewer are among more, and splits that share
+    trials share those drawn. Rows are in order of presentation.
+    """
+    rank = [derive(seed, "drawn_trial", int(trial)) for trial in trials["trial"]]
+    return trials.iloc[np.sort(np.argsort(rank)[:count])]
+
+
 def load_windows(
     bold_folder: Path,
     trials_parquet: Path,
+    split_parquet: Path,
     window: Window,
     preprocessing: Preprocessing,
-    split: Split,
     part: Literal["train", "test"],
     trials: Literal["all", "one_repetition", "averaged"] = "all",
     seed: int = 0,
     sessions: int | None = None,
+    at_most: int | None = None,
 ) -> Windows | AveragedWindows:
     """Windows of one part of a split.
 
     Parameters
     ----------
-    bold_folder
-        Folder of ``session01.npy`` … of the subject.
-    trials_parquet
-        Trial table of the subject.
+    bold_folder, trials_parquet, split_parquet
+        Folder of ``session01.npy`` … of the subject, its trial table, and a split of it.
     window, preprocessing
         Which stretch of which series.
-    split, part
-        Which trials: those of column ``split_{split}`` that are `part`.
-    trials
-        All of them, one drawn repetition per image, or the mean over repetitions.
-    seed
-        Of the drawn repetitions.
+    part
+        Which trials.
+    trials, seed
+        All of them, one repetition per image, drawn by the seed, or the mean over repetitions.
     sessions
         Only trials of the first sessions; `None` is all.
+    at_most
+        Draw so many trials, the same for every window.
 
     Raises
     ------
     UserError
         The trial table or a session's file is missing or damaged, or the part has no trial.
     """
-    table = with_place(read_trials(trials_parquet, split))
-    table = table[table[f"split_{split}"] == part]
-    if sessions is not None:
-        table = table[table["session"] <= sessions]
+    table = with_place(read_trials(trials_parquet))
+    table = table[read_split(split_parquet, table) == part]
+    table = table[table["session"] <= (sessions or np.inf)]
     if trials == "one_repetition":
         table = one_repetition(table, seed)
+    if at_most:
+        table = drawn(table, at_most, seed)
     if table.empty:
         raise UserError(
-            f"{trials_parquet}: no trial has split_{split} = {part}; expected some; "
+            f"{split_parquet}: no trial is {part}; expected some; "
             "see `sessions` and `time_resolved_test_runs` in the configuration"
         )
-    folder = Path(bold_folder)
-    files = {n: folder / f"session{n:02d}.npy" for n in table["session"].unique().tolist()}
+    used = table["session"].unique().tolist()
+    files = {n: Path(bold_folder) / f"session{n:02d}.npy" for n in used}
     windows = Windows(files, table, window, preprocessing)
     return windows.averaged() if trials == "averaged" else windows
 
@@ -270,6 +289,16 @@ def _open(files: Mapping[int, Path], sessions: np.ndarray) -> dict[int, np.ndarr
                 f"found {series[session].shape}; prepare the sessions with the same voxels"
             )
     return series
+
+
+def _announce(mapped: np.ndarray) -> None:
+    """Have the system read a contiguous piece of a mapped file, without waiting for it."""
+    pages: Any = mapped.base
+    while isinstance(pages, np.ndarray):
+        pages = pages.base
+    start = mapped.ctypes.data - np.frombuffer(pages, np.uint8).ctypes.data
+    first = start - start % mmap.PAGESIZE
+    pages.madvise(mmap.MADV_WILLNEED, first, start + mapped.nbytes - first)
 
 
 def _map(path: Path) -> np.ndarray:

@@ -74,19 +74,40 @@ def test_slurm_has_a_partition_for_gpus_and_one_without():
 
 
 def test_every_rule_fits_a_partition_of_slurm():
-    file = ROOT / "profiles" / "slurm" / "partitions.yaml"
-    partitions = yaml.safe_load(file.read_text())["partitions"].values()
+    folder = ROOT / "profiles" / "slurm"
+    partitions = yaml.safe_load((folder / "partitions.yaml").read_text())["partitions"].values()
+    tries = 1 + yaml.safe_load((folder / "profile.yaml").read_text())["retries"]
     rules = [*ROOT.glob("workflow/rules/*.smk"), *ROOT.glob("boldvision/decoders/*/rules.smk")]
     bodies = [body for rule in rules for body in re.split("^rule ", rule.read_text(), flags=re.M)]
     stated = {body: re.search(r"^ +runtime=(\d+)", body, re.MULTILINE) for body in bodies}
     for body, runtime in stated.items():
-        mem_mb = re.search(r"^ +mem_mb=(\d+)(,| \*)", body, re.MULTILINE)
+        mem_mb = re.search(r"^ +mem_mb=(more_each_try\()?(\d+)(,| \*|\))", body, re.MULTILINE)
+        needed = int(mem_mb[2]) * (tries if mem_mb[1] else 1) if mem_mb else 0
         fits = [
             limits
             for limits in partitions
             if ("max_gpu" in limits or "  gpu=" not in body)
             and int(runtime[1] if runtime else 0) <= limits["max_runtime"]
-            and int(mem_mb[1] if mem_mb else 0) <= limits["max_mem_mb"]
+            and needed <= limits["max_mem_mb"]
         ]
         assert fits, body
     assert sum(map(bool, stated.values())) > 20
+
+
+def test_only_what_a_network_makes_of_data_gets_more_memory_at_each_try():
+    """Trainings are retried since their time or node ended, downloads since the network did."""
+    rules = [*ROOT.glob("workflow/rules/*.smk"), *ROOT.glob("boldvision/decoders/*/rules.smk")]
+    bodies = [body for rule in rules for body in re.split("^rule ", rule.read_text(), flags=re.M)]
+    found = {body.partition(":")[0] for body in bodies if "mem_mb=more_each_try(" in body}
+    assert found == {"encode_target", "reconstruct", "evaluate"}
+
+
+@pytest.mark.parametrize("name", ["slurm", "workstation"])
+def test_few_downloads_run_at_once(name):
+    profile = yaml.safe_load((ROOT / "profiles" / name / "profile.yaml").read_text())
+    assert 0 < profile["resources"]["downloads"] <= 8
+    files = ["download", "betas", "fmriprep", "evaluate", "decoder_targets"]
+    texts = "".join((ROOT / f"workflow/rules/{file}.smk").read_text() for file in files)
+    rules = [body for body in re.split("^rule ", texts, flags=re.M) if "downloads=1," in body]
+    assert len(rules) == 8
+    assert all("    localrule: True\n" in body for body in rules)

@@ -44,7 +44,7 @@ def prepare_folder(folder):
         scope |= {"subjects": ["subj01"], "specialized_shifts": [], "few_sessions": [1]}
     config["runs"]["dynadiff_pretrained"]["pretrained"]["subjects"] = ["subj01"]
     run = config["runs"]["dynadiff"]
-    run["training"] |= {"steps": 60, "warmup_steps": 10, "checkpoint_every": 20}
+    run["training"] |= {"steps": 60, "warmup_steps": 10, "checkpoint_every_s": 0}
     run["training"] |= {"batch_size": 16, "device_batch_size": 16}
     run["reconstruction"] |= {"batch_size": 2}
     (folder / "config").mkdir(parents=True)
@@ -120,7 +120,7 @@ def test_training_went_on_from_its_checkpoint(undisturbed, killed):
     record = f"results/killed/models/{MODEL}/train/training.json"
     whole, resumed = (json.loads((root / record).read_text()) for root in (undisturbed, killed))
     assert whole["resumed_at"] == 0
-    assert resumed["resumed_at"] >= 20
+    assert resumed["resumed_at"] > 0
     assert resumed["losses"] == whole["losses"]
 
 

@@ -24,7 +24,8 @@ from boldvision.datasets.nsd.runs import TR_S
 from boldvision.metrics.intervals import bootstrap_interval
 from boldvision.seeds import numpy_generator
 from boldvision.signal.clean import clean
-from boldvision.trials import splits
+from boldvision.trials.splits import time_resolved, time_resolved_leakage_free
+from boldvision.trials.table import read_split, write_split, write_trials
 
 SEED = 0
 IMAGES, VOXELS, NOISE = 120, 200, 0.5
@@ -41,7 +42,7 @@ RUN = {
     "brain_module": {"hidden": 128, "dropout": 0.2},
     "training": {
         "steps": 300, "batch_size": 32, "device_batch_size": 32, "learning_rate": 6e-3,
-        "warmup_steps": 20, "checkpoint_every": 1000,
+        "warmup_steps": 20, "checkpoint_every_s": 1000,
     },
     "reconstruction": {"steps": 10, "batch_size": 90},
 }  # fmt: skip
@@ -55,7 +56,7 @@ def trial_table(seed):
     massed, spread = random.permutation(IMAGES).reshape(2, RUNS, -1) + 1
     again = [np.roll(spread, shift, axis=0) for shift in (0, 4, 8)]
     image_id = random.permuted(np.hstack([massed, massed, massed, *again]), axis=1)
-    trials = pd.DataFrame(
+    return pd.DataFrame(
         {
             "trial": np.arange(image_id.size),
             "session": 1,
@@ -65,9 +66,6 @@ def trial_table(seed):
             "image_id": image_id.ravel(),
         }
     )
-    published = splits.time_resolved(trials, TEST_RUNS, seed, "subj01")
-    free = splits.time_resolved_leakage_free(trials, published)
-    return trials.assign(split_time_resolved=published, split_time_resolved_leakage_free=free)
 
 
 def write_session(trials, folder, seed):
@@ -89,7 +87,11 @@ def write_session(trials, folder, seed):
 def simulate(folder, seed):
     """Files of a subject: trials, clean series, pictures and their latents."""
     trials = trial_table(seed)
-    trials.to_parquet(folder / "trials.parquet")
+    write_trials(trials, folder / "trials.parquet")
+    told = {"subject": "subj01", "test_runs": TEST_RUNS, "seed": seed}
+    for split in (time_resolved, time_resolved_leakage_free):
+        name = split.__name__.rpartition(".")[2]
+        write_split(trials, split.split(trials, **told), folder / f"{name}.parquet")
     write_session(trials, folder / "bold", seed)
     with h5py.File(folder / "images.h5", "w") as file:
         file["image_id"] = np.arange(1, IMAGES + 1)
@@ -110,7 +112,8 @@ def identification(folder, split, seed):
         "generators": {"tiny": GENERATOR},
         "preprocessing": CLEANING,
     }
-    files = {"trials": "trials.parquet", "images": "images.h5", "bold": "bold"}
+    files = {"trials": "trials.parquet", "split": f"{split}.parquet"}
+    files |= {"images": "images.h5", "bold": "bold"}
     places = {name: str(folder / file) for name, file in files.items()}
     places["targets"] = {"vae": str(folder / "latents.h5")}
     data = ["--data", json.dumps({"subj01": places}), "--seed", str(seed)]
@@ -133,7 +136,8 @@ def scores(tmp_path_factory):
     folder = tmp_path_factory.mktemp("leak")
     torch.set_num_threads(1)  # sums in another order are other sums
     trials = simulate(folder, SEED)
-    trained = trials.loc[trials["split_time_resolved"] == "train", "image_id"]
+    split = read_split(folder / "time_resolved.parquet", trials)
+    trained = trials.loc[split == "train", "image_id"]
     published, free = (
         identification(folder, split, SEED)
         for split in ("time_resolved", "time_resolved_leakage_free")

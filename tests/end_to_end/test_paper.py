@@ -8,6 +8,7 @@ import running
 import yaml
 from running import ROOT, jobs
 
+from boldvision.trials.table import read_split, read_trials
 from tests.unit.config_data import runs_table, write_runs_table
 
 OUT = ROOT / "results" / "miniature" / "thin"
@@ -69,12 +70,17 @@ def test_published_columns_are_the_paper_s(number):
 
 
 def test_the_published_split_leaks_and_the_other_does_not():
-    trials = pd.read_parquet(ROOT / "results" / "miniature" / "trials" / "subj01.parquet")
-    test = set(trials.loc[trials["split_time_resolved"] == "test", "image_id"])
-    published = trials.loc[trials["split_time_resolved"] == "train", "image_id"]
-    leakage_free = trials.loc[trials["split_time_resolved_leakage_free"] == "train", "image_id"]
-    assert test & set(published)
-    assert not test & set(leakage_free)
+    results = ROOT / "results" / "miniature"
+    trials = read_trials(results / "trials" / "subj01.parquet")
+
+    def images(split, part):
+        parts = read_split(results / "splits" / split / "subj01.parquet", trials)
+        return set(trials.loc[parts == part, "image_id"])
+
+    test = images("time_resolved", "test")
+    assert test == images("time_resolved_leakage_free", "test")
+    assert test & images("time_resolved", "train")
+    assert not test & images("time_resolved_leakage_free", "train")
 
 
 def test_report_has_every_caption(tmp_path):

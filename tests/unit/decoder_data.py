@@ -22,6 +22,8 @@ from boldvision.generators import pretrain
 from boldvision.hdf5 import write_text
 from boldvision.targets.base import digest
 from boldvision.training.environment import PROCESSES
+from boldvision.trials import table
+from boldvision.trials.splits import standard
 
 REPOSITORY = Path(__file__).parents[2]
 PX, TOKENS, WIDTH = 16, 4, 8
@@ -54,7 +56,6 @@ def trial_table(
     image_id = np.random.default_rng(0).permutation(
         np.repeat(np.arange(first_image, first_image + n_images), 3)
     )
-    split = np.where(image_id >= first_image + n_images - n_test, "test", "train")
     trial = np.arange(len(image_id))
     return pd.DataFrame(
         {
@@ -63,9 +64,15 @@ def trial_table(
             "task_run": 1 + trial // 60,
             "onset_s": 12.0 + 4 * (trial % 60),
             "image_id": image_id,
-            "split_standard": split,
+            "shared": image_id >= first_image + n_images - n_test,
         }
     )
+
+
+def write_trials(trials: pd.DataFrame, data: SubjectData) -> None:
+    """A trial table and its standard split."""
+    table.write_trials(trials, data.trials)
+    table.write_split(trials, standard.split(trials), data.split)
 
 
 def write_subject(
@@ -81,12 +88,13 @@ def write_subject(
     data = SubjectData(
         name,
         trials=folder / f"{name}.parquet",
+        split=folder / f"{name}.split.parquet",
         preprocessing=NSD_PREP,
         images=folder / f"{name}.images.h5",
         bold=folder / name,
         targets={"vae": folder / f"{name}.latents.h5"},
     )
-    trial_table(n_images, first_image=first_image, sessions=sessions).to_parquet(data.trials)
+    write_trials(trial_table(n_images, first_image=first_image, sessions=sessions), data)
     data.bold.mkdir()
     for session in range(1, sessions + 1):
         series = random.standard_normal((12, 225, n_voxels)).astype(np.float32)
@@ -115,7 +123,7 @@ def training_settings(**changes) -> dict:
         "device_batch_size": 4,
         "learning_rate": 1e-2,
         "warmup_steps": 3,
-        "checkpoint_every": 2,
+        "checkpoint_every_s": 0,
         "condition_dropout": 0.3,
         **changes,
     }
@@ -159,6 +167,7 @@ def data_arguments(
     places = {
         subject.name: {
             "trials": str(subject.trials),
+            "split": str(subject.split),
             "images": str(subject.images),
             "bold": str(subject.bold),
             "targets": {name: str(path) for name, path in subject.targets.items()},
@@ -201,9 +210,10 @@ def reconstruct_arguments(
     trials: str = "all",
     run: dict | None = None,
     seed: int = 0,
+    **test_set,
 ) -> list[str]:
     """Command line of stage `reconstruct`."""
-    told = {"windows": windows or {"main": WINDOW}, "trials": trials, "data_seed": 0}
+    told = {"windows": windows or {"main": WINDOW}, "trials": trials, "data_seed": 0} | test_set
     arguments = data_arguments(generator, [data], run or run_settings(), seed, **told)
     return ["reconstruct", *arguments, "--model", str(model), "--out", str(out)]
 

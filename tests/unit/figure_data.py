@@ -165,15 +165,11 @@ def time_resolved_splits(folder: Path) -> tuple[list[dict], pd.DataFrame]:
     image_id = np.concatenate([images, train])
     published = np.repeat(["test", "train"], [len(images), len(train)])
     leaks = (published == "train") & (image_id <= 20)
-    return rows[:-1], pd.DataFrame(  # no size-matched model of each window
-        {
-            "trial": np.arange(len(image_id)),
-            "session": 1,
-            "task_run": 1,
-            "onset_s": 0.0,
-            "image_id": image_id,
-            "split_time_resolved": published,
-            "split_time_resolved_leakage_free": np.where(leaks, "excluded", published),
-            "split_time_resolved_size_matched": np.where(image_id >= 110, "excluded", published),
-        }
-    )
+    place = {"session": 1, "task_run": 1, "onset_s": 0.0}
+    trials = pd.DataFrame({"trial": np.arange(len(image_id)), "image_id": image_id, **place})
+    splits = {
+        "time_resolved": published,
+        "time_resolved_leakage_free": np.where(leaks, "excluded", published),
+        "time_resolved_size_matched": np.where(image_id >= 110, "excluded", published),
+    }
+    return rows[:-1], (trials, splits)  # no size-matched model of each window

@@ -20,10 +20,12 @@ from boldvision.datasets.nsd.betas import read_betas
 from boldvision.datasets.nsd.design import read_experiment_design, read_run_design
 from boldvision.datasets.nsd.roi import read_roi
 from boldvision.datasets.nsd.stimuli import copy_images
+from boldvision.decoders.dynadiff_official.zero import read_checkpoint
 from boldvision.decoders.record import read_model_record, read_record
 from boldvision.files import sha256
 from boldvision.hdf5 import write_text
 from boldvision.images import ImageStack, write_images
+from boldvision.metrics.decoded import decode_file
 from boldvision.metrics.inputs import read_reconstructions
 from boldvision.report import results
 from boldvision.signal import derivatives
@@ -31,6 +33,7 @@ from boldvision.signal.region import Voxels
 from boldvision.signal.surface import VERTICES, read_hemispheres, read_volumes
 from boldvision.targets.base import TargetFile
 from boldvision.trials import table
+from boldvision.trials.splits import standard
 from boldvision.trials.windows import Windows
 from tests.unit.decoder_data import (
     load_model,
@@ -39,6 +42,7 @@ from tests.unit.decoder_data import (
     write_model,
     write_subject,
 )
+from tests.unit.official_data import write_checkpoint
 from tests.unit.report_data import evaluation
 from tests.unit.signal_files import AFFINE, GRID, random_volumes, read_run, some_voxels, write_run
 
@@ -135,6 +139,23 @@ def write_reconstructions(path: Path) -> None:
         write_text(file, "label", "tiny generator")
 
 
+def write_stored_latents(path: Path) -> None:
+    write_reconstructions(path)
+    with h5py.File(path, "a") as file:
+        del file["images"]
+        latents = np.random.default_rng(0).standard_normal((9, 4, 2, 2))
+        file["latents"] = latents.astype(np.float16)
+
+
+def stored_latents(path: Path) -> list:
+    def grey(latents: np.ndarray) -> np.ndarray:
+        return np.nan_to_num(latents[:, :3]).astype(np.uint8).transpose(0, 2, 3, 1)
+
+    (path.parent / "decoded").mkdir(exist_ok=True)
+    decode_file(path, path.parent / "decoded" / path.name, grey)
+    return reconstructions(path.parent / "decoded" / path.name)
+
+
 def reconstructions(path: Path) -> list:
     (window,) = read_reconstructions(path.parent)
     return [window.images(slice(None)), window.trial, window.image_id, window.label]
@@ -170,6 +191,15 @@ def write_trials(path: Path) -> None:
     table.write_trials(trial_table(8), path)
 
 
+def read_split(path: Path) -> np.ndarray:
+    return table.read_split(path, trial_table(8)) == "test"
+
+
+def write_split(path: Path) -> None:
+    trials = trial_table(8)
+    table.write_split(trials, standard.split(trials), path)
+
+
 def of_model(file: str, read: Read) -> tuple[Callable[[Path], None], Read]:
     """Of the files of a model, the one that is damaged is `path`; `read` gets the folder."""
 
@@ -186,6 +216,27 @@ def of_model(file: str, read: Read) -> tuple[Callable[[Path], None], Read]:
 def reconstructed(folder: Path) -> np.ndarray:
     decoder = load_model(folder, mean_image_settings(px=4))
     return decoder.reconstruct(np.zeros((1, 1, 1)), "subj01", [0])
+
+
+STATES, RANK = "mp_rank_00_model_states.pt", "zero_pp_rank_0_mp_rank_00_optim_states.pt"
+
+
+def of_checkpoint(file: str) -> tuple[Callable[[Path], None], Read]:
+    """Of the two files of a checkpoint of DeepSpeed, the one that is damaged is `path`."""
+
+    def write(path: Path) -> None:
+        more = {"buffers": {"c": torch.arange(5.0)}, "frozen": {"d": torch.ones(3)}}
+        folder = path.parent / "checkpoint"
+        write_checkpoint(folder, {"a": torch.ones(4, 3), "b": torch.zeros(7)}, ranks=1, **more)
+        (folder / file).rename(path)
+        (folder / file).symlink_to(path)
+
+    def read(path: Path) -> dict[str, np.ndarray]:
+        folder = path.parent / "checkpoint"
+        found = read_checkpoint(folder / STATES, [folder / RANK])
+        return {name: np.array(value) for name, value in found.items()}
+
+    return write, read
 
 
 def scores(suffix: str) -> tuple[Callable[[Path], None], Read]:
@@ -245,13 +296,17 @@ KINDS = [
     Kind("shared.png", write_picture, read_picture, True),
     Kind("latents.h5", write_latents, read_latents, True),
     Kind("reconstructions.h5", write_reconstructions, reconstructions, False),
+    Kind("stored_latents.h5", write_stored_latents, stored_latents, False),
     Kind("voxels.npz", lambda path: some_voxels().save(path), read_voxels, True),
     Kind("session01.npy", write_session, read_session, False),
-    Kind("trials.parquet", write_trials, lambda path: table.read_trials(path, "standard"), False),
+    Kind("trials.parquet", write_trials, table.read_trials, False),
+    Kind("split.parquet", write_split, read_split, False),
     Kind("model.safetensors", *of_model("train/model.safetensors", reconstructed), True),
     Kind("training.json",
          *of_model("train/training.json", lambda folder: read_record(folder / "train")), False),
     Kind("model.json", *of_model("model.json", read_model_record), False),
+    Kind(STATES, *of_checkpoint(STATES), False),
+    Kind(RANK, *of_checkpoint(RANK), False),
     Kind("scores.parquet", *SCORES, False),
     Kind("scores.json", *SUMMARY, False),
     Kind("sidecar.json", write_sidecar, read_sidecar, False),

@@ -23,7 +23,6 @@ def trial_table(n_images: int, repetitions: int) -> pd.DataFrame:
             "task_run": trial // PER_RUN % 12 + 1,
             "onset_s": 4.0 * (trial % PER_RUN),
             "image_id": trial % n_images + 101,
-            "split_standard": "test",
         }
     )
 

@@ -41,7 +41,7 @@ def make_study(folder):
     return folder
 
 
-def run(study, metrics=SMALL, seed=0, made="made", kept="kept", **changes):
+def run(study, metrics=SMALL, seed=0, made="made", kept="kept", decode=None, **changes):
     """Stage `evaluate` on the pictures of a folder of the study."""
     settings = {"networks": NETWORKS, "sets": {}, "bootstrap": 100, "set": metrics} | changes
     arguments = {
@@ -55,6 +55,8 @@ def run(study, metrics=SMALL, seed=0, made="made", kept="kept", **changes):
         "--out": study / "out.parquet",
         "--summary": study / "out.json",
     }
+    if decode:
+        arguments["--decode"] = decode
     return cli.main(["evaluate", *(str(part) for pair in arguments.items() for part in pair)])
 
 

@@ -15,7 +15,7 @@ from boldvision.training.schedule import learning_rate
 
 pytestmark = pytest.mark.usefixtures("no_gpu")
 
-SETTINGS = {"steps": 5, "checkpoint_every": 1, "log_every": 1}
+SETTINGS = {"steps": 5, "checkpoint_every_s": 0, "log_every": 1}
 
 
 class Stop(Exception):
@@ -212,7 +212,7 @@ class Sharded:
 @pytest.mark.parametrize("damage", ["one bit", "removed", "no digests"])
 def test_a_damaged_sharded_checkpoint_is_set_aside(tmp_path, capsys, damage):
     network = nn.Linear(2, 2)
-    checkpoint = Checkpoint(tmp_path / "states", Sharded(network), network, None)
+    checkpoint = Checkpoint(tmp_path / "states", Sharded(network), network, None, 0)
     assert checkpoint.load() == Progress()
     for step in (1, 2, 3):
         nn.init.constant_(network.weight, step)

@@ -111,7 +111,9 @@ def test_no_schedule_of_the_miniature_leaks_into_the_real_configuration():
     assert main.learning_rate == 1e-3
     released = main.model_copy(update={"unconditional": "zeros", "learning_rate": 1e-4})
     assert {n: r.training for n, r in runs.items() if r.decoder == "dynadiff"} == {
-        n: released if n == "dynadiff_released" else main for n in runs if n.startswith("dynadiff")
+        n: released if n == "dynadiff_released" else main
+        for n in runs
+        if runs[n].decoder == "dynadiff"
     }
 
 

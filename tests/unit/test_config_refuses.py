@@ -34,6 +34,7 @@ FREE_TEXT = {
     "preprocessing.*.job.work": YOURS,
     "raw": YOURS,
     "runs.*.training.deepspeed": YOURS,
+    "runs.*.weights": YOURS,
     "runs_table": YOURS,
     "s3.serve": YOURS,
 }

@@ -15,6 +15,8 @@ from boldvision.decoders import reconstruct
 from boldvision.decoders.mean_image import decoder
 from boldvision.decoders.record import write_model_record
 from boldvision.jobs import Jobs
+from boldvision.trials import splits, table
+from boldvision.trials.splits import standard
 
 RUN = {"decoder": "mean_image", "split": "standard", "preprocessing": "nsd_prep", "image_px": 4}
 MODEL = {"run": "dynadiff", "subjects": "subj01", "window": "main"}
@@ -33,13 +35,15 @@ class Stripes:
 def drawn(tmp_path, monkeypatch):
     """Trials that the stage `reconstruct` takes, by its seeds."""
     monkeypatch.setattr(decoder, "load", lambda _: Stripes())
-    trial_table(20, n_test=10).to_parquet(tmp_path / "trials.parquet")
+    trials, files = trial_table(20, n_test=10), ("trials", "split", "images", "bold")
+    paths = {name: tmp_path / name for name in files}
+    table.write_trials(trials, paths["trials"])
+    table.write_split(trials, standard.split(trials), paths["split"])
     (tmp_path / "bold").mkdir()
     np.save(tmp_path / "bold" / "session01.npy", np.zeros((12, 225, 2), np.float32))
     (tmp_path / "model").mkdir()
     write_model_record(tmp_path / "model", "mean_image", [])
-    paths = {name: str(tmp_path / name) for name in ("images", "bold")}
-    data = {"subj01": paths | {"trials": str(tmp_path / "trials.parquet"), "targets": {}}}
+    data = {"subj01": {name: str(path) for name, path in paths.items()} | {"targets": {}}}
 
     def take(seed, data_seed):
         settings = {
@@ -76,3 +80,22 @@ def test_jobs_are_told_the_data_seed():
     assert told() == told(seed=1)
     assert told() != told(data_seed=1)
     assert json.loads(told(data_seed=1))["data_seed"] == 1
+
+
+@pytest.mark.survives(
+    "results",
+    "Another `data_seed` is set after models were trained",
+    "Splits that draw are made again, with their models; nothing of the standard split is",
+)
+def test_what_draws_nothing_is_told_no_seed():
+    def told(split, test_set, **changed):
+        values = read_config([str(ROOT / "config" / "config.yaml")]).model_dump(mode="json")
+        jobs = Jobs(config.Config.model_validate(values | changed))
+        tested = SimpleNamespace(**MODEL, seed="0", subject="subj01", test_set=test_set)
+        wildcards = SimpleNamespace(split=split)
+        return jobs.split_settings(wildcards), jobs.reconstruction_settings(tested)
+
+    for changed in ({"data_seed": 1}, {"time_resolved_test_runs": 3}):
+        assert told("standard", "own", **changed) == told("standard", "own")
+        for split in set(splits.names()) - {"standard"}:
+            assert told(split, "own", **changed)[0] != told(split, "own")[0]

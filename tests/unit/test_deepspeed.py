@@ -18,7 +18,7 @@ from decoder_data import (
 pytest.importorskip("deepspeed", reason="see envs/optional.in")
 
 ZERO = str(REPOSITORY / "config" / "deepspeed_zero2.json")
-SETTINGS = {"steps": 40, "log_every": 5, "checkpoint_every": 2}
+SETTINGS = {"steps": 40, "log_every": 5, "checkpoint_every_s": 0}
 
 pytestmark = pytest.mark.usefixtures("no_gpu")
 

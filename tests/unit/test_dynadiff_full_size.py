@@ -3,11 +3,14 @@
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.transformers.dual_transformer_2d import DualTransformer2DModel
+from torch.utils.flop_counter import FlopCounterMode
 
 from boldvision import config
 from boldvision.decoders.dynadiff.model import Dynadiff, add_lora, count_parameters
 from boldvision.decoders.dynadiff.settings import Lora, Run, Training
 from boldvision.generators.base import Generator, full_size_unet_config, full_size_vae_config
+from boldvision.generators.constant import constant_tokens
 from boldvision.generators.pretrain import new_scheduler
 
 VOXELS = 15724
@@ -121,6 +124,40 @@ def test_the_unet_takes_257_tokens_and_the_vae_512_pixels(generator):
     assert predicted.shape == latents.shape
     assert posterior.mean.shape == (1, 4, 64, 64)
     assert picture.shape == (1, 3, 512, 512)
+
+
+def operations(unet, tokens=257, steps=1):
+    """TFLOP of so many steps of an image of 512 pixels; a multiplication with addition is two."""
+    with FlopCounterMode(display=False) as counted, torch.device("meta"), torch.no_grad():
+        condition, t = torch.empty(1, tokens, 768), torch.zeros(1, dtype=torch.int64)
+        for _ in range(steps):
+            unet(torch.empty(1, 4, 64, 64), t, encoder_hidden_states=condition)
+    return counted.get_total_flops() / 1e12
+
+
+def test_constant_keys_and_values_save_what_the_ledger_says(model):
+    step = operations(model.unet)
+    with constant_tokens(model.unet):
+        saved = 2 * step - operations(model.unet, steps=2)
+    assert 19 * saved / (20 * step) == pytest.approx(0.0115, abs=0.0005)
+
+
+def test_the_plain_unet_needs_the_operations_that_the_ledger_says(monkeypatch):
+    """Of the dual-guided one, which attends to 77 tokens of text and 257 of an image."""
+    forward = DualTransformer2DModel.forward
+    monkeypatch.setattr(
+        DualTransformer2DModel,
+        "forward",
+        lambda self, *given, encoder_attention_mask=None, **more: forward(self, *given, **more),
+    )
+    with torch.device("meta"):
+        dual = UNet2DConditionModel(**full_size_unet_config(), dual_cross_attention=True)
+    for module in dual.modules():
+        if isinstance(module, DualTransformer2DModel):
+            module.condition_lengths = [77, 257]
+    plain, both = operations(new_generator().unet), operations(dual, 77 + 257)
+    assert (plain, both) == pytest.approx((0.818, 1.203), abs=0.001)
+    assert plain / both == pytest.approx(0.68, abs=0.005)
 
 
 def test_adapters_begin_as_no_change():

@@ -11,6 +11,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 ENVS = ROOT / "envs"
 CONDA_NAMES = {
+    "python-isal": "isal",
     "pytorch": "torch",
     "matplotlib-base": "matplotlib",
     "huggingface_hub": "huggingface-hub",

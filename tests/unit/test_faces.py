@@ -6,7 +6,7 @@ import skimage.data
 import torch
 from PIL import Image
 
-from boldvision.report import faces
+from boldvision import faces
 
 torch.set_num_threads(1)  # several threads of small networks wait for each other
 

@@ -61,14 +61,14 @@ def refused(generator, subject, model, capsys):
 
 def broken_at(call, monkeypatch, change):
     """Change the loss of a call of the objective, counted from one."""
-    original, calls = DiffusionObjective.__call__, []
+    original, calls = DiffusionObjective.loss, []
 
     def objective(self, *arguments):
         calls.append(None)
         loss = original(self, *arguments)
         return change(loss) if len(calls) == call else loss
 
-    monkeypatch.setattr(DiffusionObjective, "__call__", objective)
+    monkeypatch.setattr(DiffusionObjective, "loss", objective)
 
 
 @pytest.mark.survives(
@@ -82,7 +82,7 @@ def test_a_training_that_diverges_is_no_result(refused, monkeypatch):
     monkeypatch.setattr(
         "boldvision.training.loop.learning_rate", lambda step, *_: (rise + [1e15] * 40)[step]
     )
-    settings = {"steps": 40, "checkpoint_every": 1000}
+    settings = {"steps": 40, "checkpoint_every_s": 1000}
     said = refused(**settings, log_every=2)
     assert "the loss is not finite after" in said
     assert "the last finite loss, at step 2, was" in said
@@ -101,25 +101,25 @@ def test_a_checkpoint_is_never_replaced_by_one_that_is_not_finite(
         4: lambda loss: loss + 0 * (loss - loss.detach()).sqrt(),
     }
     broken_at(step, monkeypatch, changes[step])
-    said = refused(steps=30, checkpoint_every=2, log_every=1000)
-    assert "not finite after 4 steps" in said
-    left = list(checkpoints_of(model).glob("*/step-*.pt"))
-    assert [path.name[:13] for path in left] == ["step-00000002"]
-    state = torch.load(left[0], weights_only=True)
+    said = refused(steps=30, checkpoint_every_s=0, log_every=1000)
+    assert f"not finite after {step} steps" in said
+    left = sorted(checkpoints_of(model).glob("*/step-*.pt"))
+    assert left[-1].name[:13] == f"step-{step - 1:08d}"
+    state = torch.load(left[-1], weights_only=True)
     assert all(value.isfinite().all() for value in state["model"].values())
 
 
 def test_a_loss_that_harms_no_parameter_is_seen_too(refused, monkeypatch):
     """As in half precision, where the step of such a loss is skipped."""
     broken_at(3, monkeypatch, lambda loss: loss + float("nan"))
-    assert "the loss is not finite after 3 steps" in refused(steps=3, checkpoint_every=1000)
+    assert "the loss is not finite after 3 steps" in refused(steps=3, checkpoint_every_s=1000)
 
 
 @pytest.mark.parametrize("steps", [1, 3])
 def test_the_last_step_is_looked_at_too(refused, monkeypatch, steps):
     """The last update is not finite though every loss was; or AdamW's moments overflow."""
     broken_at(steps, monkeypatch, lambda loss: loss * 1e30)
-    said = refused(steps=steps, checkpoint_every=1000)
+    said = refused(steps=steps, checkpoint_every_s=1000)
     assert f"AdamW's exp_avg_sq of parameter 0 is not finite after {steps} steps" in said
 
 
@@ -195,7 +195,7 @@ def test_latents_that_are_not_finite_are_not_cached(generator, subject, tmp_path
     frozen = load_generator(generator)
     with torch.no_grad():
         frozen.vae.quant_conv.bias[0] = 1e5  # beyond float16
-    monkeypatch.setattr(network, "load_generator", lambda _: frozen)
+    monkeypatch.setattr(network, "load_vae", lambda _: frozen.vae)
     encode = network.load(Target(kind="vae", generator="tiny"), {"tiny": generator}, "cpu")
     with pytest.raises(UserError, match=r"images.h5: expected finite .* in the mean of image 1\b"):
         write_target(encode, subject.images, tmp_path / "latents.h5", batch_size=4)

@@ -13,6 +13,7 @@ from boldvision import plugins
 from boldvision.config.load import load_config
 from boldvision.errors import UserError
 from boldvision.jobs import OPERATIONAL, Jobs, as_json, one_of
+from boldvision.metrics.decoded import Decoding
 
 DEFAULT = values_of()
 MODEL = {"run": "dynadiff", "subjects": "subj01+subj02", "window": "main+2", "seed": "0"}
@@ -52,6 +53,7 @@ def test_series_of_one_test_subject(jobs):
     assert json.loads(jobs.data(tested)) == {
         "subj02": {
             "trials": "results/miniature/trials/subj02.parquet",
+            "split": "results/miniature/splits/standard/subj02.parquet",
             "images": "resources/miniature/images/subj02.h5",
             "bold": "results/miniature/bold/nsd_prep/subj02",
             "targets": {"vae": "results/miniature/targets/vae/subj02.h5"},
@@ -134,6 +136,34 @@ def test_a_set_of_metrics_has_the_networks_that_it_needs(jobs):
     assert list(settings["networks"]) == ["alexnet"]
     settings = json.loads(jobs.metrics_settings(wildcards(metrics="all")))
     assert set(settings["networks"]) == set(jobs.fetched_metrics()["networks"])
+
+
+def test_latents_are_decoded_as_their_run_makes_pictures(values):
+    jobs = make(values)
+    tested = wildcards(**MODEL, subject="subj01", test_set="matrix")
+    assert json.loads(jobs.reconstruction_settings(tested))["stored"] == "latents"
+    assert jobs.decoding_generator(tested) == [
+        "boldvision/generators/tiny/vae/diffusion_pytorch_model.safetensors"
+    ]
+    option, told = jobs.decoding_options(tested)
+    assert option == "--decode"
+    assert json.loads(told).keys() == {"generator", "precision", "rounding", "blur_faces"}
+    assert Decoding.model_validate_json(told).generator.folder == "boldvision/generators/tiny"
+    run = values["runs"].setdefault(MODEL["run"], {})
+    run["reconstruction"] = {"rounding": "truncate"}
+    assert make(values).decoding_options(tested) != [option, told]
+    values["generators"]["tiny"]["folder"] = "/elsewhere"
+    assert json.loads(make(values).decoding_options(tested)[1])["generator"]["folder"] != told
+
+
+def test_pictures_have_nothing_to_be_decoded(jobs):
+    """Those of a test set that keeps them, and of a decoder that has no latents."""
+    for tested in (
+        wildcards(**MODEL, subject="subj01", test_set="shifts"),
+        wildcards(**MODEL | {"run": "mean_image"}, subject="subj01", test_set="matrix"),
+    ):
+        assert json.loads(jobs.reconstruction_settings(tested))["stored"] == "pictures"
+        assert jobs.decoding_options(tested) == jobs.decoding_generator(tested) == []
 
 
 def test_launch_options(values):

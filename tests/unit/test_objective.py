@@ -40,12 +40,16 @@ class Spy(nn.Module):
 def objective(generator, data, seed=0, **settings):
     window = config.Window(**WINDOW)
     windows = {
-        s.name: load_windows(s.bold, s.trials, window, s.preprocessing, "standard", "train")
+        s.name: load_windows(s.bold, s.trials, s.split, window, s.preprocessing, "train")
         for s in data
     }
     latents = {s.name: TargetFile(s.targets["vae"]) for s in data}
     training = Training(**training_settings(**settings))
-    return DiffusionObjective(windows, latents, generator, training, seed, "cpu")
+    return DiffusionObjective(windows, latents, generator, training, seed)
+
+
+def loss_of(objective, model, step, rows):
+    return objective.loss(model, objective.batch(step, rows)).item()
 
 
 def test_cubic_timesteps_are_distributed_as_the_paper_says():
@@ -64,24 +68,22 @@ def test_cubic_timesteps_are_distributed_as_the_paper_says():
 
 def test_noise_is_white_plus_a_shared_offset(generator, data):
     step = objective(generator, data, batch_size=4000, device_batch_size=4000, offset_noise=0.5)
-    drawn = step._draw(0)
-    assert drawn["offset"].shape == (4000, 4, 1, 1)
-    spy = Spy()
-    loss = step(spy, 0, slice(None)).item()  # of a prediction of zero: the variance of the noise
+    loss = loss_of(step, Spy(), 0, slice(0, 4000))  # of a prediction of zero: the noise's variance
     assert loss == pytest.approx(1 + 0.5**2, rel=0.03)
     without = objective(generator, data, batch_size=4000, device_batch_size=4000, offset_noise=0)
-    assert without(spy, 0, slice(None)).item() == pytest.approx(1, rel=0.03)
+    assert loss_of(without, Spy(), 0, slice(0, 4000)) == pytest.approx(1, rel=0.03)
 
 
 def test_a_latent_is_drawn_from_its_posterior_scaled_and_noised(generator, data):
     """Undo the noise that the step drew: what is left is scale * (mean + std * posterior)."""
     step = objective(generator, data, batch_size=12, device_batch_size=12)
     spy = Spy()
-    step(spy, 3, slice(4, 12))
+    loss_of(step, spy, 3, slice(4, 12))
     samples = step.batches[3][4:12]
     order = np.argsort(samples, kind="stable")
-    drawn = {name: values[4:12][order] for name, values in step._draw(3).items()}
-    noise = drawn["noise"] + 0.1 * drawn["offset"]
+    normal, uniform = step._draw(3, np.arange(4, 12)[order])
+    noise, posterior, offset = normal.split([16, 16, 4], dim=1)
+    noise = noise.view(8, 4, 2, 2) + 0.1 * offset.view(8, 4, 1, 1)
     alpha = generator.scheduler.alphas_cumprod[spy.timesteps].view(-1, 1, 1, 1)
     clean = (spy.noisy - (1 - alpha).sqrt() * noise) / alpha.sqrt()
     expected = []
@@ -93,11 +95,11 @@ def test_a_latent_is_drawn_from_its_posterior_scaled_and_noised(generator, data)
         expected.append((cache["mean"][row], cache["logvar"][row]))
     mean, logvar = (torch.tensor(np.array(part)).float() for part in zip(*expected, strict=True))
     scale = generator.vae.config.scaling_factor
-    wanted = scale * (mean + (0.5 * logvar).exp() * drawn["posterior"])
+    wanted = scale * (mean + (0.5 * logvar).exp() * posterior.view(8, 4, 2, 2))
     low = spy.timesteps < 900  # the noise is undone with little loss of precision
     assert low.sum() > 1
     torch.testing.assert_close(clean[low], wanted[low], atol=1e-3, rtol=1e-3)
-    assert torch.equal(spy.timesteps, draw_timesteps(drawn["time"], "cubic", 1000))
+    assert torch.equal(spy.timesteps, draw_timesteps(uniform[:, 0], "cubic", 1000))
     # both subjects, first all windows of one, then of the other, each its own
     assert [name for name, _ in spy.groups] == ["subj01", "subj02"]
     read = [step.windows["subj01"][[s]] for s in samples[order] if s < 18]
@@ -109,16 +111,18 @@ def test_a_latent_is_drawn_from_its_posterior_scaled_and_noised(generator, data)
 def test_pieces_of_a_batch_are_the_batch(generator, data):
     step = objective(generator, data, batch_size=12, device_batch_size=12)
     spy = Spy()
-    whole = step(spy, 5, slice(0, 12)).item()
+    whole = loss_of(step, spy, 5, slice(0, 12))
     dropped = spy.dropped.sum().item()
-    pieces = [(step(spy, 5, slice(i, i + 4)).item(), spy.dropped.sum().item()) for i in (8, 0, 4)]
+    pieces = [
+        (loss_of(step, spy, 5, slice(i, i + 4)), spy.dropped.sum().item()) for i in (8, 0, 4)
+    ]
     assert np.mean([loss for loss, _ in pieces]) == pytest.approx(whole, rel=1e-6)
     assert sum(n for _, n in pieces) == dropped
 
 
 def test_steps_and_seeds_differ_and_repeat(generator, data):
     def loss(seed, step):
-        return objective(generator, data, seed=seed)(Spy(), step, slice(None)).item()
+        return loss_of(objective(generator, data, seed=seed), Spy(), step, slice(0, 4))
 
     assert loss(0, 1) == loss(0, 1)
     assert len({loss(0, 1), loss(0, 2), loss(1, 1)}) == 3
@@ -130,7 +134,7 @@ def test_share_of_dropped_conditions(generator, data, share):
         generator, data, batch_size=4000, device_batch_size=4000, condition_dropout=share
     )
     spy = Spy()
-    step(spy, 0, slice(None))
+    loss_of(step, spy, 0, slice(0, 4000))
     assert spy.dropped.float().mean().item() == pytest.approx(share, abs=0.02)
 
 

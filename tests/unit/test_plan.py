@@ -161,6 +161,46 @@ def test_what_a_figure_states_once_is_the_same_in_all_rows(values, tmp_path, ite
         Plan(load_config(values))
 
 
+@pytest.mark.survives(
+    "results",
+    "Rows of the matrix are tested on different test sets",
+    "Refused before anything runs: identification among more images is harder",
+)
+def test_a_matrix_has_one_test_set(values, tmp_path):
+    runs = runs_table()
+    first = runs.index[runs["item"] == "temporal_generalization"][0]
+    runs.loc[first, "test_set"] = "shifts"
+    values["runs_table"] = write_runs_table(runs, tmp_path / "runs.tsv")
+    told = "expected rows of one test_set, found General shifts, Specialized matrix; give"
+    with pytest.raises(UserError, match=f"temporal_generalization: {told}"):
+        Plan(load_config(values))
+
+
+@pytest.mark.survives(
+    "results",
+    "A figure is to show pictures of a test set that keeps latents",
+    "Refused before anything runs; the figure, its row and the test set are named",
+)
+@pytest.mark.parametrize(
+    ("test_set", "item", "row"),
+    [
+        ("shifts", "figure_4", "General"),
+        ("own", "figure_4", "Specialized"),
+        ("single_trial", "table_1", "Dynadiff"),  # the known answer looks at its pictures
+    ],
+)
+def test_what_is_shown_is_kept_as_pictures(values, test_set, item, row):
+    values["test_sets"][test_set]["stored"] = "latents"
+    told = rf"{item}: row '{row}' shows pictures, and test_sets\.{test_set} keeps latents: set"
+    with pytest.raises(UserError, match=told):
+        Plan(load_config(values))
+
+
+def test_averages_show_nothing_and_may_be_kept_as_latents(values):
+    values["test_sets"]["averaged"]["stored"] = "latents"
+    Plan(load_config(values))
+
+
 def test_a_misspelt_item_is_named(values):
     values["scopes"]["demo"]["items"].append("figure_55")
     with pytest.raises(UserError, match=r"scopes\.demo\.items: no line of .* is for figure_55"):

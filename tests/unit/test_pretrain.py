@@ -10,6 +10,7 @@ from safetensors.torch import load_file, load_model
 from boldvision import cli, config
 from boldvision.datasets.miniature.scenes import render_all
 from boldvision.generators.base import PARTS, load_generator
+from boldvision.generators.decode import decode_latents
 from boldvision.generators.images import to_tensor, to_uint8
 from boldvision.generators.pretrain import SCENE_SEED, ConditionEncoder
 from boldvision.generators.sampler import initial_noise, sample
@@ -43,8 +44,8 @@ def test_the_rule_writes_a_generator_that_loads(tmp_path):
     tokens = condition_tokens(small, torch.randn(2, 4, 2, 2))
     assert tokens.shape == (2, 4, 32)
     noise = initial_noise(generator.latent_shape, 0, [1, 2])
-    pictures = sample(generator, tokens, torch.zeros_like(tokens[0]), noise, 2, 3.0)
-    assert to_uint8(pictures).shape == (2, 16, 16, 3)
+    made = sample(generator, tokens, torch.zeros_like(tokens[0]), noise, 2, 3.0)
+    assert decode_latents(generator.vae, made).shape == (2, 16, 16, 3)
     trained = [parameter for parameter in generator.unet.parameters() if parameter.requires_grad]
     assert not trained
 
@@ -69,7 +70,7 @@ def test_shipped_weights_reconstruct_held_out_scenes_from_true_conditions():
     made = sample(generator, tokens, torch.zeros_like(tokens[0]), noise, 10, 3.0)
     won = two_way_identification(
         stimuli=to_uint8(scenes).reshape(len(scenes), -1).astype(np.float64),
-        predictions=to_uint8(made).reshape(len(scenes), -1).astype(np.float64),
+        predictions=decode_latents(generator.vae, made).reshape(len(scenes), -1).astype(np.float64),
         direction="prediction",
     )
     assert won.mean() >= 0.95

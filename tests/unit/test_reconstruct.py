@@ -49,6 +49,11 @@ def arguments(generator, subject, model, out, windows=WINDOWS, **settings):
     return reconstruct_arguments(generator, subject, model, out, windows, **run)
 
 
+def windows_of(subject, window, *trials):
+    where = subject.bold, subject.trials, subject.split, window, subject.preprocessing
+    return load_windows(*where, "test", *trials)
+
+
 def content(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -115,7 +120,7 @@ def test_windows_of_another_model_are_not_kept(
 
 
 def test_a_file_holds_the_pictures_of_its_trials(subject, undisturbed):
-    trials = pd.read_parquet(subject.trials).query("split_standard == 'test'")
+    trials = pd.read_parquet(subject.trials).query("shared")
     with h5py.File(undisturbed / "main+2.h5") as file:
         assert file["images"].shape == (len(trials), PX, PX, 3)
         assert file["images"].dtype == np.uint8
@@ -168,9 +173,7 @@ class Colours:
 )
 def test_pictures_of_a_single_colour_are_counted_and_refused(subject, tmp_path):
     window = config.Window(**WINDOWS["main+0"])
-    windows = load_windows(
-        subject.bold, subject.trials, window, subject.preprocessing, "standard", "test"
-    )
+    windows = windows_of(subject, window)
     assert len(windows) == 6
     assert reconstruct(Colours(0), windows, "subj01", 4, tmp_path / "none.h5") == 0
     assert reconstruct(Colours(1), windows, "subj01", 3, tmp_path / "some.h5") == 2
@@ -189,9 +192,7 @@ def test_a_picture_is_drawn_with_the_key_of_its_trial_or_image(subject, tmp_path
             return np.tile(np.arange(48, dtype=np.uint8).reshape(4, 4, 3), (len(windows), 1, 1, 1))
 
     stub, window = Stub(), config.Window(**WINDOWS["main+0"])
-    windows = load_windows(
-        subject.bold, subject.trials, window, subject.preprocessing, "standard", "test", trials
-    )
+    windows = windows_of(subject, window, trials)
     reconstruct(stub, windows, "subj01", 4, tmp_path / "out.h5")
     ids = windows.trials["trial"] if trials == "all" else -windows.trials["image_id"]
     assert stub.seen == tuple(ids)

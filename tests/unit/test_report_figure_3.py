@@ -65,7 +65,7 @@ def test_a_decoder_is_a_column_and_many_stack_the_subjects(decoders, across, tmp
 
 
 def test_only_reconstructions_are_blurred(tmp_path, monkeypatch):
-    monkeypatch.setattr("boldvision.report.faces.blur_faces", lambda images: 0 * images)
+    monkeypatch.setattr("boldvision.faces.blur_faces", lambda images: 0 * images)
     figure = figure_3(RankedPictures(two_subjects(tmp_path), "pixcorr", 2, blur=True, note="note"))
     assert [np.any(images) for _, images in columns(figure)] == [True, False, True, False]
 

@@ -19,7 +19,11 @@ from report_data import (
 from boldvision.errors import UserError
 from boldvision.report import figure_4, pictures, results, style
 from boldvision.report.figure_5 import figure_5
-from boldvision.report.temporal_generalization import matrix, temporal_generalization
+from boldvision.report.temporal_generalization import (
+    counted,
+    matrix,
+    temporal_generalization,
+)
 
 
 def test_figure_5_shows_values_intervals_and_chance(tmp_path):
@@ -62,6 +66,16 @@ def test_matrix_is_ordered_by_time(tmp_path):
     by_window = {e.window: e for e in evaluations}
     assert values[0, 7] == 100 * by_window["main-3"].score("alexnet_2", "main-1").value
     assert [test[i] for i in values.argmax(axis=1)] == training
+
+
+def test_a_matrix_says_among_how_many_images_it_identifies(tmp_path):
+    rows = curve_rows(tmp_path, tested=SHIFTS)
+    figure = temporal_generalization(results.read(rows), ["alexnet_2"], WINDOWS, "note")
+    assert figure.get_suptitle() == "note\nEach cell: 40 trials of 40 images"
+    scores = pd.read_parquet(rows[0]["parquet"])
+    late = scores["test_window"] == "main+7"
+    scores[~(late & (scores["image_id"] == 1))].to_parquet(rows[0]["parquet"])
+    assert counted(results.read(rows), "ssim") == "Each cell: 39 to 40 trials of 39 to 40 images"
 
 
 def test_matrix_is_empty_where_a_model_was_not_tested(tmp_path):

@@ -42,7 +42,7 @@ def curves(axes):
 
 def test_leaks_are_test_images_of_excluded_trials(tmp_path):
     _, trials = time_resolved_splits(tmp_path)
-    leaks = leakage.find_leaks(trials)
+    leaks = leakage.find_leaks(*trials)
     assert leaks.leaking == set(range(1, 21))
     assert leaks.others == set(range(21, 41))
     assert leaks.test == leaks.leaking | leaks.others
@@ -51,7 +51,7 @@ def test_leaks_are_test_images_of_excluded_trials(tmp_path):
 
 def test_the_explanation_counts(tmp_path):
     _, trials = time_resolved_splits(tmp_path)
-    text = leakage.explanation(leakage.find_leaks(trials), controlled=True)
+    text = leakage.explanation(leakage.find_leaks(*trials), controlled=True)
     assert "20 of 40 test images are also shown in training, in 20 trials" in text
     assert "30 trials instead of 50" in text
     assert "its difference to leakage-free is that of having seen the image." in text
@@ -60,7 +60,7 @@ def test_the_explanation_counts(tmp_path):
 
 def test_without_a_size_matched_model_it_is_not_spoken_of(tmp_path):
     rows, trials = time_resolved_splits(tmp_path)
-    figure = drawn(rows[:-1], leakage.find_leaks(trials))
+    figure = drawn(rows[:-1], leakage.find_leaks(*trials))
     told = note(figure)
     assert "size-matched" not in told
     assert "the difference is that of having seen the image and of having more trials." in told
@@ -116,7 +116,7 @@ def test_rows_name_a_curve_and_the_split_of_their_run(tmp_path):
 
 def test_the_figure(tmp_path):
     rows, trials = time_resolved_splits(tmp_path)
-    figure = drawn(rows, leakage.find_leaks(trials))
+    figure = drawn(rows, leakage.find_leaks(*trials))
     general, differences, specialized, of_each_window = figure.axes
     assert list(curves(general)) == ["as published", "leakage-free", "size-matched"]
     assert len({line.get_linestyle() for line in general.lines[:3]}) == 3
@@ -141,7 +141,7 @@ def test_the_figure(tmp_path):
 )
 def test_few_images_tell_nothing(tmp_path):
     rows, trials = time_resolved_splits(tmp_path)
-    leaks = leakage.find_leaks(trials)
+    leaks = leakage.find_leaks(*trials)
     without_21 = replace(leaks, test=leaks.test - {21})
     figure = drawn(rows, without_21)
     assert set(curves(figure.axes[1])) == {"as published", "size-matched"}

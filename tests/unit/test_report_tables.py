@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from report_data import FOUR, LABELS, paper_rows, table_rows
 
-from boldvision.decoders.record import write_model_record
+from boldvision.decoders.record import OFFICIAL, write_model_record
 from boldvision.errors import UserError
 from boldvision.metrics.measures import MEASURES
 from boldvision.report import formats, layout, published, results, tables
@@ -108,6 +108,14 @@ def test_another_generator_is_not_comparable(tmp_path):
     frame = tables.table(1, evaluations, "nsd", simulated=False)
     assert not frame.loc[frame["source"] == "ours", "comparable"].any()
     assert "NOT COMPARABLE: our rows (dataset nsd; random weights" in "".join(layout.notes(frame))
+
+
+def test_official_weights_are_labelled_and_comparable(tmp_path):
+    rows = table_rows(tmp_path, genuine=True, generator=OFFICIAL)
+    frame = tables.table(1, results.read(rows), "nsd", simulated=False)
+    ours = frame[frame["source"] == "ours"]
+    assert ours["comparable"].all()
+    assert set(ours["generator"]) == {OFFICIAL}
 
 
 def test_markdown_has_one_cell_per_column(miniature):

@@ -24,6 +24,7 @@ from report_data import (
 )
 
 from boldvision.errors import UserError
+from boldvision.trials.table import write_split
 
 SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
 DATA = {"dataset": "miniature", "simulated": True, "windows": WINDOWS, "timing": asdict(TIMING)}
@@ -113,11 +114,16 @@ def test_figure_9(tmp_path):
 
 
 def test_leakage(tmp_path):
-    rows, trials = figure_data.time_resolved_splits(tmp_path / "data")
+    rows, (trials, splits) = figure_data.time_resolved_splits(tmp_path / "data")
     trials.to_parquet(tmp_path / "trials.parquet")
+    files = {"trials": [str(tmp_path / "trials.parquet")], "splits": []}
+    for name, parts in splits.items():
+        file = tmp_path / "splits" / name / "subj01.parquet"
+        write_split(trials, parts, file)
+        files["splits"].append(str(file))
     output = figure_files(tmp_path, "leakage")
     params = {"rows": rows, "metric": "alexnet_2", "samples": 100, "seed": 0}
-    run("leakage", params, output, {"trials": [str(tmp_path / "trials.parquet")]})
+    run("leakage", params, output, files)
     check_figure(output)
 
 

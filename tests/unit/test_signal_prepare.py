@@ -4,6 +4,8 @@ import json
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import nibabel as nib
@@ -15,6 +17,7 @@ from boldvision.datasets.nsd.runs import TR_S
 from boldvision.errors import UserError
 from boldvision.signal.clean import clean
 from boldvision.signal.region import Voxels
+from boldvision.signal.volumes import read_masked
 from tests.unit.signal_files import AFFINE, GRID, random_volumes, read_run, some_voxels, write_run
 
 SUBJECT = {"number": 1, "sessions": 2, "rest_sessions": [2], "grid": GRID, "voxels": 5}
@@ -45,9 +48,14 @@ def session_2(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_writes_the_task_runs_in_order(session_2, dtype):
-    prepare.main(arguments(session_2, 2, dtype=dtype))
+@pytest.mark.parametrize(("dtype", "threads"), [("float32", 1), ("float16", 2), ("float32", 5)])
+def test_writes_the_task_runs_in_order(session_2, dtype, threads, monkeypatch):
+    def early_runs_last(path, *how):
+        time.sleep(0.002 * (14 - int(path.name[-9:-7])))
+        return read_masked(path, *how)
+
+    monkeypatch.setattr(prepare, "read_masked", early_runs_last)
+    prepare.main([*arguments(session_2, 2, dtype=dtype), "--threads", str(threads)])
     series = np.load(session_2 / "out.npy", mmap_mode="r")
     assert series.shape == (12, 225, 5)
     assert series.dtype == dtype
@@ -55,6 +63,23 @@ def test_writes_the_task_runs_in_order(session_2, dtype):
         path = session_2 / "runs" / f"timeseries_session02_run{task_run + 1:02d}.nii.gz"
         expected, _ = clean(read_run(path), "cosine", 128.0, TR_S)
         np.testing.assert_array_equal(series[task_run - 1], expected.astype(dtype))
+
+
+def test_runs_at_once_are_no_more_than_threads(session_2, monkeypatch):
+    lock, at_once = threading.Lock(), []
+
+    def counted(path, *how):
+        with lock:
+            at_once.append(at_once[-1] + 1 if at_once else 1)
+        time.sleep(0.005)
+        series = read_masked(path, *how)
+        with lock:
+            at_once.append(at_once[-1] - 1)
+        return series
+
+    monkeypatch.setattr(prepare, "read_masked", counted)
+    prepare.main([*arguments(session_2, 2), "--threads", "3"])
+    assert max(at_once) == 3
 
 
 def test_reports_the_quality_of_each_run(session_2):
@@ -85,11 +110,12 @@ def test_refuses_other_rest_runs_than_configured(session_2):
     "One run of a session is damaged",
     "The stage names it and writes neither the series nor the report",
 )
-def test_leaves_nothing_behind_when_a_run_is_damaged(session_2):
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_leaves_nothing_behind_when_a_run_is_damaged(session_2, threads):
     path = session_2 / "runs" / "timeseries_session02_run09.nii.gz"
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(UserError, match="run09"):
-        prepare.main(arguments(session_2, 2))
+        prepare.main([*arguments(session_2, 2), "--threads", threads])
     assert {path.name for path in session_2.iterdir()} == {"runs", "voxels.npz"}
 
 
@@ -128,6 +154,7 @@ prepare.main(sys.argv[1:])
 )
 def test_a_killed_job_leaves_no_output_and_a_rerun_completes(session_2):
     command = [sys.executable, "-c", KILLED_IN_THE_THIRD_RUN, *arguments(session_2, 2)]
+    command += ["--threads", "2"]
     killed = subprocess.run(command, cwd=Path(__file__).parents[2], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert not (session_2 / "out.npy").exists()

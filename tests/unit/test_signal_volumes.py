@@ -7,6 +7,7 @@ import os
 import nibabel as nib
 import numpy as np
 import pytest
+from isal import igzip
 
 from boldvision.errors import UserError
 from boldvision.signal.region import Voxels
@@ -128,6 +129,22 @@ def test_refuses_what_follows_the_volumes(tmp_path, suffix):
         read_run(path)
 
 
+@pytest.mark.survives(
+    "files",
+    "A run was compressed in pieces, one gzip file after another, or other bytes follow it",
+    "The pieces are read as one file; other bytes after them are refused",
+)
+def test_several_gzip_files_in_a_row(tmp_path):
+    path = write_run(tmp_path / "run.nii.gz", random_volumes())
+    content = gzip.decompress(path.read_bytes())
+    whole = gzip.compress(content[:9000]) + gzip.compress(content[9000:])
+    path.write_bytes(whole + bytes(100))  # zeros are allowed
+    np.testing.assert_array_equal(read_run(path), masked(random_volumes()))
+    path.write_bytes(whole + b"no gzip file")
+    with pytest.raises(UserError, match="expected 226 whole volumes, found Not a gzipped file"):
+        read_run(path)
+
+
 def write_header(path, units="unknown", tr=4 / 3, **fields):
     """A run whose header is changed after the fact, as a faulty disk would."""
     image = nib.Nifti1Image(random_volumes(), AFFINE)
@@ -195,7 +212,7 @@ def test_what_cannot_be_reached_is_not_damaged(tmp_path, monkeypatch, code):
     def fails(*_):
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(gzip, "open", fails)
+    monkeypatch.setattr(igzip, "open", fails)
     with pytest.raises(UserError, match=rf"run\.nii\.gz: {os.strerror(code)}") as error:
         read_run(path)
     assert "again, or replace" not in str(error.value)

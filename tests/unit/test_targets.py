@@ -1,6 +1,8 @@
 """Targets: what frozen networks make of images, such as the posteriors of a VAE."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -12,6 +14,7 @@ from boldvision import cli
 from boldvision.errors import UserError
 from boldvision.generators.base import load_generator
 from boldvision.generators.images import to_tensor, to_uint8
+from boldvision.targets import stage
 from boldvision.targets.base import TargetFile
 
 IDS = np.array([3, 8, 20, 21, 50])
@@ -48,6 +51,30 @@ def test_the_file_holds_the_posterior_of_every_image(encoded):
     np.testing.assert_allclose(target["logvar"], posterior.logvar, atol=2e-3)
 
 
+def test_few_pictures_are_in_memory_at_a_time(tmp_path, monkeypatch):
+    seen = []
+
+    def network(pictures):
+        seen.append(len(pictures))
+        return {"mean": pictures.mean(axis=(1, 2)).astype(np.float16)}
+
+    monkeypatch.setattr(stage.plugins, "target_settings", lambda _: SimpleNamespace(kind="any"))
+    monkeypatch.setattr(stage.plugins, "defined", lambda *_: lambda *_: network)
+    with h5py.File(tmp_path / "images.h5", "w") as file:
+        file["images"] = np.zeros((20, 8, 8, 3), np.uint8)
+        file["image_id"] = np.arange(1, 21)
+    settings = json.dumps({"target": {}, "generators": {}})
+    places = ["--images", str(tmp_path / "images.h5"), "--out", str(tmp_path / "out.h5")]
+    stage.main(["--settings", settings, *places])
+    assert seen == [8, 8, 4]
+
+
+def test_processes_share_the_memory_of_a_file(encoded):
+    target = TargetFile(encoded[2])
+    assert all(isinstance(values, np.memmap) for values in target.values.values())
+    assert str(encoded[2]) in Path("/proc/self/maps").read_text()
+
+
 def test_rows_follow_the_asked_ids(encoded):
     target = TargetFile(encoded[2])
     asked = np.array([50, 3, 21, 3])
@@ -67,7 +94,7 @@ def test_a_missing_image_is_named(encoded, missing):
     "It is read in full and compared with the sha256 in it; training does not begin",
 )
 @pytest.mark.parametrize(
-    "change", ["bit", "cut", "html", "no digest", "images", "elsewhere", "gone"]
+    "change", ["bit", "cut", "html", "no digest", "images", "elsewhere", "pieces", "gone"]
 )
 def test_targets_that_are_not(encoded, tmp_path, change):
     path, content = tmp_path / "latents.h5", bytearray(encoded[2].read_bytes())
@@ -81,13 +108,17 @@ def test_targets_that_are_not(encoded, tmp_path, change):
         path.write_bytes(b"<html>" if change == "html" else content)
     if change == "images":
         path.write_bytes((encoded[2].parent / "images.h5").read_bytes())
-    if change in ("no digest", "elsewhere"):
+    if change in ("no digest", "elsewhere", "pieces"):
         with h5py.File(path, "a") as file:
+            mean = file["mean"][:]
             if change == "no digest":
                 del file.attrs["sha256"]
             else:
                 del file["mean"]
+            if change == "elsewhere":
                 file["mean"] = h5py.ExternalLink(encoded[2], "mean")
+            if change == "pieces":
+                file.create_dataset("mean", data=mean, chunks=True)
     with pytest.raises(UserError, match=r"latents\.h5: expected what a frozen .*, found"):
         TargetFile(path)
 
@@ -106,7 +137,7 @@ def test_a_generator_without_a_part_is_refused(encoded, tmp_path):
 
 
 def test_tokens_of_another_width_are_refused(encoded):
-    with pytest.raises(UserError, match=r"tokens are 8 wide.*says 9"):
+    with pytest.raises(UserError, match=r"cross_attention_dim: expected 9, found 8"):
         load_generator(encoded[0].model_copy(update={"width": 9}))
 
 

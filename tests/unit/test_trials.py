@@ -1,6 +1,8 @@
 """The trial table and its splits."""
 
+import hashlib
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +15,10 @@ from boldvision.datasets.miniature.experiment import experiment_design, run_desi
 from boldvision.datasets.nsd.design import read_experiment_design
 from boldvision.datasets.nsd.trials import check_against_designs, main, trial_table
 from boldvision.errors import UserError
-from boldvision.trials import splits
-from boldvision.trials.splits import add_splits
+from boldvision.trials import splits, stage
+from boldvision.trials.splits import time_resolved
+from boldvision.trials.splits.time_resolved_size_matched import match
+from boldvision.trials.table import read_split, write_trials
 from tests.unit.signal_files import SHARED
 
 DESIGN = {
@@ -54,7 +58,16 @@ def experiment(experiment_files):
 
 @pytest.fixture(scope="module")
 def trials(experiment) -> pd.DataFrame:
-    return add_splits(trial_table(experiment, Subject(**SUBJECT)), "subj02", test_runs=5, seed=0)
+    return with_splits(trial_table(experiment, Subject(**SUBJECT)), "subj02", test_runs=5)
+
+
+def with_splits(trials, subject, test_runs):
+    """A trial table with a column of every split."""
+    told = {"subject": subject, "test_runs": test_runs, "seed": 0}
+    for name in splits.names():
+        asked = {key: told[key] for key in splits.keywords(name)}
+        trials = trials.assign(**{f"split_{name}": splits.find(name)(trials, **asked)})
+    return trials
 
 
 def test_table_follows_the_order_of_presentation(experiment, trials):
@@ -124,7 +137,7 @@ def test_time_resolved_split_holds_out_whole_runs_spread_over_sessions(trials):
 
 def test_time_resolved_split_depends_on_seed_and_subject_only(trials):
     def drawn(seed, subject):
-        return splits.time_resolved(trials, 5, seed, subject)
+        return time_resolved.split(trials, subject=subject, test_runs=5, seed=seed)
 
     np.testing.assert_array_equal(drawn(0, "subj02"), trials["split_time_resolved"])
     assert (drawn(1, "subj02") != drawn(0, "subj02")).any()
@@ -142,7 +155,7 @@ def test_leakage_free_split_excludes_other_repetitions_of_test_images(trials):
 
 def size_matched(trials, seed=0):
     leakage_free = trials["split_time_resolved_leakage_free"].to_numpy()
-    return splits.time_resolved_size_matched(trials, leakage_free, seed, "subj02")
+    return match(trials["session"].to_numpy(), leakage_free, "subj02", seed)
 
 
 def test_size_matched_split_has_as_few_trials_and_all_leaks(trials):
@@ -167,21 +180,35 @@ def test_size_matched_split_depends_on_seed_and_subject(trials):
 
 
 def test_size_matched_split_drops_leaks_where_a_session_has_nothing_else():
-    trials = pd.DataFrame({"session": [1, 1, 1, 1, 1, 2, 2]})
+    session = np.array([1, 1, 1, 1, 1, 2, 2])
     leakage_free = np.array(["test", "excluded", "excluded", "excluded", "train", "train", "test"])
-    matched = splits.time_resolved_size_matched(trials, leakage_free, 0, "subj02").tolist()
+    matched = match(session, leakage_free, "subj02", 0).tolist()
     assert matched[4:] == ["excluded", "train", "test"]
     assert sorted(matched[:4]) == ["excluded", "excluded", "test", "train"]
+
+
+@pytest.mark.parametrize(
+    ("split", "digest"),
+    [
+        ("standard", "6ddb25c53342cb9e"),
+        ("time_resolved", "aef7776928bc49c0"),
+        ("time_resolved_leakage_free", "2b4be3268b6f86a3"),
+        ("time_resolved_size_matched", "31a43569191d3951"),
+    ],
+)
+def test_a_seed_draws_the_same_trials_as_ever(trials, split, digest):
+    parts = "\n".join(trials[f"split_{split}"])
+    assert hashlib.sha256(parts.encode()).hexdigest()[:16] == digest
 
 
 @pytest.mark.parametrize("test_runs", [0, 48, 100])
 def test_refuses_a_number_of_test_runs_that_leaves_no_training(trials, test_runs):
     with pytest.raises(UserError, match="time_resolved_test_runs"):
-        splits.time_resolved(trials, test_runs, 0, "subj02")
+        time_resolved.split(trials, subject="subj02", test_runs=test_runs, seed=0)
 
 
 def test_stage_writes_the_table(experiment_files, trials, tmp_path):
-    settings = {"subject": SUBJECT, "design": DESIGN, "time_resolved_test_runs": 5, "data_seed": 0}
+    settings = {"subject": SUBJECT, "design": DESIGN}
     out = tmp_path / "subj02.parquet"
     main(
         [
@@ -190,7 +217,50 @@ def test_stage_writes_the_table(experiment_files, trials, tmp_path):
             *("--subject", "subj02", "--settings", json.dumps(settings), "--out", str(out)),
         ]
     )
-    pd.testing.assert_frame_equal(pd.read_parquet(out), trials)
+    listed = pd.read_parquet(out)
+    pd.testing.assert_frame_equal(listed, trials[listed.columns])
+    assert not listed.columns.str.startswith("split").any()
+
+
+@pytest.mark.parametrize("split", splits.names())
+def test_stage_writes_a_split(trials, tmp_path, split):
+    table, out = tmp_path / "subj02.parquet", tmp_path / split / "subj02.parquet"
+    write_trials(trials.loc[:, :"shared"], table)
+    told = {"test_runs": 5, "seed": 0} if len(splits.keywords(split)) else {}
+    arguments = ["--trials", str(table), "--split", split, "--subject", "subj02", "--out", str(out)]
+    stage.main([*arguments, "--settings", json.dumps(told)])
+    assert list(pd.read_parquet(out)) == ["trial", "split"]
+    assert read_split(out, trials).tolist() == trials[f"split_{split}"].tolist()
+    if told:
+        with pytest.raises(UserError, match=f"--settings: split {split} needs seed, found none"):
+            stage.main([*arguments, "--settings", json.dumps({"test_runs": 5})])
+
+
+@pytest.mark.survives(
+    "names",
+    "A run names a split that does not exist, or a split asks for what nobody tells it",
+    "Refused before anything runs, with the names that there are",
+)
+def test_a_split_is_a_module_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(splits, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(splits, "__path__", [str(tmp_path)])
+    (tmp_path / "odd.py").write_text("def split(trials, *, seed):\n    return trials\n")
+    (tmp_path / "wrong.py").write_text("def split(trials, *, weather):\n    return trials\n")
+    (tmp_path / "empty.py").write_text("")
+    assert splits.names() == ["empty", "odd", "wrong"]
+    assert splits.keywords("odd") == ["seed"]
+    for name, told in (
+        (
+            "wrong",
+            "split: expected trials and keywords of subject, test_runs, seed, found w",
+        ),
+        ("empty", "splits/empty.py: expected a function split; add it"),
+        ("even", "split 'even': expected one of empty, odd, wrong"),
+    ):
+        with pytest.raises(UserError, match=told):
+            splits.keywords(name)
+    for name in ("odd", "wrong", "empty"):
+        sys.modules.pop(f"boldvision.trials.splits.{name}", None)
 
 
 @pytest.mark.survives(
@@ -237,7 +307,7 @@ def test_real_design_of_subj01(tmp_path):
     )
     table = trial_table(read_experiment_design(path, Design()), subject)
     check_against_designs(table, tmp_path / "design", "subj01", subject)
-    table = add_splits(table, "subj01", test_runs=45, seed=0)
+    table = with_splits(table, "subj01", test_runs=45)
 
     assert len(table) == 30_000
     assert table["image_id"][:3].tolist() == [46003, 61883, 829]

@@ -6,9 +6,11 @@ import pytest
 
 from boldvision.config import Betas, Fmriprep, NsdPrep, Window
 from boldvision.errors import UserError
-from boldvision.trials.table import read_trials, write_trials
+from boldvision.trials.splits import standard
+from boldvision.trials.table import read_trials, write_split, write_trials
 from boldvision.trials.windows import (
     Windows,
+    drawn,
     first_samples,
     load_windows,
     nearest_sample,
@@ -55,8 +57,21 @@ def trials():
             "image_id": random.permutation(np.repeat(np.arange(100, 100 + n // 3), 3)),
         }
     )
-    table["split_standard"] = np.where(table["image_id"] < 105, "test", "train")
+    table["shared"] = table["image_id"] < 105
     return table
+
+
+@pytest.fixture
+def load(bold, trials, tmp_path):
+    """Windows of a part of the standard split of the trials."""
+    table, split = tmp_path / "trials.parquet", tmp_path / "split.parquet"
+    write_trials(trials, table)
+    write_split(trials, standard.split(trials), split)
+
+    def load(part, *which, start_row=2, **chosen):
+        return load_windows(bold, table, split, window(start_row), NSD_PREP, part, *which, **chosen)
+
+    return load
 
 
 def address(trials: pd.DataFrame, start_row: int, n_tr: int) -> np.ndarray:
@@ -164,14 +179,36 @@ def test_one_repetition_draws_each_repetition_as_often():
     assert counts.between(280, 387).all()
 
 
-def test_load_windows_selects_part_and_trials(bold, trials, tmp_path):
-    trials.to_parquet(tmp_path / "trials.parquet")
+def test_drawn_trials_are_those_of_any_split_and_number(trials):
+    chosen = drawn(trials, 20, seed=0)
+    assert len(chosen) == 20
+    assert chosen["trial"].is_monotonic_increasing
+    assert chosen["trial"].tolist() != drawn(trials, 20, seed=1)["trial"].tolist()
+    assert set(drawn(trials, 10, seed=0)["trial"]) < set(chosen["trial"])
+    assert len(drawn(trials, 10**6, seed=0)) == len(trials)
+    # Those that a split shares with another are drawn of both.
+    some = trials[trials["trial"] % 5 > 0]
+    assert set(chosen["trial"]) & set(some["trial"]) <= set(drawn(some, 20, seed=0)["trial"])
 
-    def load(part, which):
-        table = tmp_path / "trials.parquet"
-        return load_windows(bold, table, window(2), NSD_PREP, "standard", part, which)
 
-    test = trials[trials["split_standard"] == "test"]
+@pytest.mark.survives(
+    "results",
+    "Some trials of a limited test set are drawn, and a window leaves its run",
+    "Every window has the same draw; a trial that leaves its run is dropped there alone",
+)
+def test_every_window_has_the_same_drawn_trials(load):
+    few = load("test", at_most=8)
+    assert len(few) == 8
+    late = load("test", start_row=11, at_most=8)
+    assert late.dropped > 0
+    assert len(late) + late.dropped == 8
+    assert set(late.trials["trial"]) < set(few.trials["trial"])
+    other = load("test", at_most=8, seed=1)
+    assert other.trials["trial"].tolist() != few.trials["trial"].tolist()
+
+
+def test_load_windows_selects_part_and_trials(load, trials):
+    test = trials[trials["shared"]]
     assert load("test", "all").trials["trial"].tolist() == test["trial"].tolist()
     assert len(load("train", "all")) == 45
     np.testing.assert_array_equal(load("test", "all")[:], address(test, 2, 6))
@@ -179,10 +216,10 @@ def test_load_windows_selects_part_and_trials(bold, trials, tmp_path):
     assert load("test", "averaged")[:].shape == (5, 6, VOXELS)
 
 
-def test_load_windows_refuses_an_empty_part(bold, trials, tmp_path):
-    trials.assign(split_standard="train").to_parquet(tmp_path / "trials.parquet")
-    with pytest.raises(UserError, match="no trial has split_standard = test"):
-        load_windows(bold, tmp_path / "trials.parquet", window(2), NSD_PREP, "standard", "test")
+def test_load_windows_refuses_an_empty_part(load, trials, tmp_path):
+    write_split(trials, np.full(len(trials), "train"), tmp_path / "split.parquet")
+    with pytest.raises(UserError, match=r"split\.parquet: no trial is test"):
+        load("test")
 
 
 @pytest.mark.survives(
@@ -249,10 +286,8 @@ def test_betas_are_read_by_the_trials_place_in_its_session(tmp_path, trials):
     np.testing.assert_array_equal(windows[[0, 7]], values[[0, 7]])
 
 
-def test_load_windows_of_few_sessions(bold, trials, tmp_path):
-    table = tmp_path / "trials.parquet"
-    trials.to_parquet(table)
-    few = load_windows(bold, table, window(2), NSD_PREP, "standard", "train", sessions=1)
+def test_load_windows_of_few_sessions(load):
+    few = load("train", sessions=1)
     assert set(few.trials["session"]) == {1}
 
 
@@ -320,19 +355,18 @@ def test_sessions_with_fewer_runs(files, trials):
         ({"task_run": 0}, "expected task_run from 1, found 0"),
         ({"image_id": 1.5}, "column image_id of float64"),
         ({"session": None}, "column session of"),
-        ({"split_standard": "tset"}, "expected train, test or excluded in split_standard, found"),
-        ("column", "no column split_standard"),
+        ("column", "no column image_id"),
         ("cut", "expected a table of trials"),
         ("html", "expected a table of trials"),
         ("gone", "found no file"),
     ],
 )
-def test_trial_tables_that_are_not(bold, trials, tmp_path, change, found):
+def test_trial_tables_that_are_not(load, trials, tmp_path, change, found):
     path = tmp_path / "trials.parquet"
     if isinstance(change, dict):
         trials = trials.assign(**change)
     if change == "column":
-        trials = trials.drop(columns="split_standard")
+        trials = trials.drop(columns="image_id")
     trials.to_parquet(path, index=False, write_page_checksum=True)
     if change == "cut":
         path.write_bytes(path.read_bytes()[:-100])
@@ -341,7 +375,41 @@ def test_trial_tables_that_are_not(bold, trials, tmp_path, change, found):
     if change == "gone":
         path.unlink()
     with pytest.raises(UserError, match=rf"trials\.parquet: .*{found}"):
-        load_windows(bold, path, window(2), NSD_PREP, "standard", "test")
+        load("test")
+
+
+@pytest.mark.survives(
+    "files",
+    "A split is of other trials than the table beside it, or says what no split can",
+    "No trial is trained or tested on by mistake: the stage stops and names the file",
+)
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"trial": 0}, "expected the 60 trials of the trial table, found others"),
+        ("fewer", "expected the 60 trials of the trial table, found others"),
+        ({"split": "tset"}, "expected train, test or excluded, found {'tset'}"),
+        ({"split": 1}, "column split of int64"),
+        ("gone", "found no file"),
+    ],
+)
+def test_splits_that_are_not(load, trials, tmp_path, change, found):
+    path = tmp_path / "split.parquet"
+    split = pd.read_parquet(path)
+    split = split.assign(**change) if isinstance(change, dict) else split[:-1]
+    split.to_parquet(path, index=False)
+    if change == "gone":
+        path.unlink()
+    told = rf"split\.parquet: .*{found}.*; run the stage `split` again"
+    with pytest.raises(UserError, match=told):
+        load("test")
+
+
+@pytest.mark.parametrize("parts", [["train"] * 59, ["tset"] * 60])
+def test_a_split_says_one_part_of_each_trial(trials, tmp_path, parts):
+    with pytest.raises(UserError, match="for each of 60 trials, found"):
+        write_split(trials, np.array(parts), tmp_path / "split.parquet")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.survives(
@@ -358,7 +426,7 @@ def test_bits_of_a_trial_table(trials, tmp_path):
     for place in range(4, len(content) - 8 - footer, 5):
         path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
         try:
-            pd.testing.assert_frame_equal(read_trials(path, "standard"), trials)
+            pd.testing.assert_frame_equal(read_trials(path), trials)
         except UserError:
             refused += 1
     assert refused > 100

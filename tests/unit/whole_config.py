@@ -13,6 +13,7 @@ TEXTS = {
     "preprocessing.fmriprep.derivatives": "derivatives",
     "runs_table": "boldvision/decoders/dynadiff/runs.tsv",
     "runs.dynadiff.training.deepspeed": "config/deepspeed_zero2.json",
+    "runs.dynadiff_official.weights": "weights",
 }
 NUMBERS = {
     "gallery.images": 100,

@@ -42,3 +42,15 @@ def snakemake(tmp_path_factory):
     # Of the process alone; ru_maxrss of a child includes its parent's at the time of the fork.
     run.peak_mb = lambda: int((folder / "peak_mb").read_text())
     return run
+
+
+@pytest.fixture(scope="session")
+def official_weights(tmp_path_factory):
+    """A folder laid out as official weights are, of empty files: enough for a plan."""
+    folder = tmp_path_factory.mktemp("official")
+    for number in (1, 2, 5, 7):
+        place = folder / f"sub{number:02d}" / "checkpoint"
+        place.mkdir(parents=True)
+        (place / "mp_rank_00_model_states.pt").touch()
+        (place / "zero_pp_rank_0_mp_rank_00_optim_states.pt").touch()
+    return folder

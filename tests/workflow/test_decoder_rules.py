@@ -15,11 +15,12 @@ CONFIGS = {"miniature": [], "nsd": ["--configfile", str(ROOT / "config" / "nsd.y
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_every_stage_has_a_rule_that_is_planned(snakemake, config):
+def test_every_stage_has_a_rule_that_is_planned(snakemake, config, official_weights):
     """Of a model of the first run of each decoder, all at once."""
     runs = [next(iter(named(name)["miniature"])) for name in DECODERS]
     models = [f"results/{config}/models/{run}/subj01/main/seed-0/model.json" for run in runs]
-    options = ["--dry-run", "--quiet", "rules", "--nolock", *CONFIGS[config], "--"]
+    weights = ["--config", f"runs={{dynadiff_official: {{weights: {official_weights}}}}}"]
+    options = ["--dry-run", "--quiet", "rules", "--nolock", *CONFIGS[config], *weights, "--"]
     printed = snakemake(*options, *models)
     table = printed.split("Job stats:")[1].split("\n\n")[0]
     planned = dict(re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE))

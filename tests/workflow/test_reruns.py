@@ -16,6 +16,7 @@ from boldvision.cli import STAGES
 from boldvision.config import Config, Figures
 from boldvision.config.section import Section
 from boldvision.fingerprint import LEFT_OUT, TRAINS, Code, is_left_out
+from boldvision.trials import splits
 from tests import reruns as script
 
 PROSE = '\n# A comment.\n"""Prose."""\nfrom numpy import ndarray as _Array\nunset: _Array\n'
@@ -25,15 +26,17 @@ AROUND = {"gpu", "serve"}
 
 BY_NAME = {
     "reconstruct": "boldvision.decoders.{}.decoder",
+    "split": "boldvision.trials.splits.{}",
     "target": "boldvision.targets.{}.network",
 }
-"""What a stage imports by the name of a decoder or of a kind of target."""
+"""What a stage imports by the name of a decoder, of a kind of target, or of a split."""
 
 VALUES = (int, float, str, list, tuple, dict, set)
 """What would change a result and no fingerprint, were it imported from a module of settings."""
 
 BEFORE_A_JOB = {
-    *("bytes_per_image", "check", "generator_names", "require", "shifted"),
+    *("bytes_per_image", "check", "draws", "generator_names", "latent_generator"),
+    *("require", "shifted"),
     *("stage_generators", "stage_targets", "target_names"),
 }
 """What settings are asked for beside their values: names and sizes, for a plan."""
@@ -142,6 +145,16 @@ def test_an_edit_of_a_target_s_network_makes_only_its_targets_again(reruns):
         assert {name.partition(" of ")[0] for name in reruns.effects[module]} == {"encode_target"}
 
 
+def test_an_edit_of_a_split_makes_only_it_and_those_drawn_from_it_again(reruns):
+    def made(split):
+        return reruns.effects[f"boldvision.trials.splits.{split}"]
+
+    rule = "split_trials of {}".format
+    assert made("standard") == {rule("standard")}
+    assert made("time_resolved_size_matched") == {rule("time_resolved_size_matched")}
+    assert made("time_resolved") == {rule(s) for s in splits.names() if s != "standard"}
+
+
 def test_comments_docstrings_and_types_run_nothing_again(reruns):
     assert reruns.after(*reruns.modules) == set(reruns.before)
     assert reruns.after(*reruns.modules, edit=PROSE) == set()
@@ -195,6 +208,40 @@ def test_the_table_is_up_to_date(reruns):
     assert script.page(text, script.table(reruns)) == text, "out of date: run `make docs`"
 
 
+@pytest.mark.survives(
+    "results",
+    "`data_seed` or the number of test runs is changed after everything was made",
+    "Splits that are drawn are made again, with their models; no model of the standard split is",
+)
+def test_another_data_seed_trains_no_model_of_the_standard_split(snakemake, tmp_path):
+    """With Snakemake itself: outputs of two figures that are there, then another configuration."""
+
+    def run(*options):
+        return snakemake("--nolock", *options, "--", "figure_6", "figure_5", place=tmp_path)
+
+    def anew(changed):
+        """What is made again, and of which split or run."""
+        made = re.compile(r"^    output: results/miniature/(\w+)/(\w+)/subj01", re.MULTILINE)
+        return set(made.findall(run("--dry-run", "--config", changed)))
+
+    pretend_done(run, tmp_path)
+    drawn = {("splits", "time_resolved"), ("models", "dynadiff_time_resolved")}
+    drawn |= {(made, "dynadiff_time_resolved") for made in ("reconstructions", "metrics")}
+    assert anew("time_resolved_test_runs=3") == drawn
+    # Figure 6 shows one repetition of each image, which is drawn, too.
+    assert anew("data_seed=1") == drawn | {("reconstructions", "dynadiff"), ("metrics", "dynadiff")}
+
+
+def pretend_done(run, place):
+    """Files that are asked for, empty, with the records that Snakemake would keep of them."""
+    for line in run("--summary").splitlines():
+        if "\tmissing\t" in line:
+            output = place / line.split("\t")[0]
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.touch() if output.suffix else output.mkdir()
+    run("--touch", "--cores", "1")
+
+
 def test_snakemake_runs_again_what_the_edited_code_makes(snakemake, tmp_path):
     """Once with Snakemake itself: outputs of table 1 that are there, and a copy that is edited."""
     project, place = tmp_path / "project", tmp_path / "place"
@@ -207,13 +254,7 @@ def test_snakemake_runs_again_what_the_edited_code_makes(snakemake, tmp_path):
     def run(*options):
         return snakemake("--nolock", *options, "--", "table_1", place=place, snakefile=snakefile)
 
-    for line in run("--summary").splitlines():
-        if "\tmissing\t" in line:
-            output = place / line.split("\t")[0]
-            output.parent.mkdir(parents=True, exist_ok=True)
-            output.touch() if output.suffix else output.mkdir()
-    run("--touch", "--cores", "1")
-
+    pretend_done(run, place)
     for module in Path(project).rglob("*.py"):
         module.write_text(module.read_text() + PROSE)
     sampler = project / "boldvision" / "generators" / "sampler.py"

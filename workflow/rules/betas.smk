@@ -1,13 +1,9 @@
 rule download_betas_session:
-    """Single-trial betas of one session; removed once they are prepared."""
+    """Single-trial betas of one session; removed once they are prepared, unless they are kept."""
     input:
         BUCKET_FOLDER,
     output:
-        betas=temp(
-            directory(
-                f"{RESOURCES}/nsddata_betas/ppdata/{{subject}}/func1pt8mm/{{preprocessing}}/session{{session}}"
-            )
-        ),
+        betas=RAW(PATHS.betas),
         ledger=f"{RESOURCES}/ledger/{{subject}}/{{preprocessing}}/session{{session}}.tsv",
     log:
         f"{PATHS.logs}/download_betas_session/{{preprocessing}}/{{subject}}/session{{session}}.log",
@@ -16,6 +12,7 @@ rule download_betas_session:
     wildcard_constraints:
         preprocessing=JOBS.preprocessings_of("betas"),
     retries: RETRIES
+    localrule: True
     conda:
         "../../envs/signal.yaml"
     resources:
@@ -61,7 +58,7 @@ rule prepare_betas_session:
     conda:
         "../../envs/signal.yaml"
     resources:
-        # [750 trials, 15,724 voxels] float32 and one volume; a minute to decompress.
+        # [750 trials, 15,724 voxels] float32, twice for a moment: 0.3 GB; seconds to decompress.
         mem_mb=1000,
         runtime=30,
     params:

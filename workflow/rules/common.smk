@@ -6,6 +6,7 @@ from boldvision.jobs import Jobs, as_json, one_of
 from boldvision.paths import MODEL, Paths
 from boldvision.shipped import ROOT
 from boldvision.plan import Plan
+from boldvision.trials import splits
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -33,6 +34,8 @@ RESOURCES, RESULTS = PATHS.resources, PATHS.results
 
 # In the miniature, every download is wrapped in a server of the simulated bucket on loopback.
 BUCKET_FOLDER = CONFIG.s3.serve or []
+# Raw data are removed once they are prepared, unless they are kept.
+RAW = directory if CONFIG.keep_raw else lambda folder: temp(directory(folder))
 RETRIES = 0 if CONFIG.s3.serve else 3
 
 # What the scripts of tables and figures are told about the data.
@@ -44,6 +47,11 @@ TIMING = {"stimulus_s": JOBS.dataset.stimulus_s, "trial_s": JOBS.dataset.trial_s
 WINDOWS = {name: window.model_dump() for name, window in CONFIG.windows.items()}
 
 
+def more_each_try(mem_mb):
+    """Memory of a job, as much again at each retry: a cluster kills what takes more than it asked for."""
+    return lambda wildcards, attempt: mem_mb * attempt
+
+
 wildcard_constraints:
     scope=one_of(CONFIG.scopes),
     subject=one_of(CONFIG.subjects),
@@ -52,6 +60,7 @@ wildcard_constraints:
     window=r"[a-z][a-z0-9_]*([+-]\d+)?",
     seed=r"\d+",
     run=JOBS.runs_of(),
+    split=one_of(splits.names()),
     preprocessing=one_of(CONFIG.preprocessing),
     generator=one_of(CONFIG.generators),
     test_set=one_of(CONFIG.test_sets),

@@ -3,13 +3,14 @@ rule download_experiment:
     input:
         BUCKET_FOLDER,
     output:
-        expdesign=f"{RESOURCES}/nsddata/experiments/nsd/nsd_expdesign.mat",
+        expdesign=PATHS.expdesign,
         ledger=f"{RESOURCES}/ledger/experiment.tsv",
     log:
         f"{PATHS.logs}/download_experiment.log",
     benchmark:
         f"{PATHS.benchmarks}/download_experiment.tsv"
     retries: RETRIES
+    localrule: True
     conda:
         "../../envs/signal.yaml"
     resources:
@@ -33,16 +34,15 @@ rule download_subject:
     input:
         BUCKET_FOLDER,
     output:
-        roi=f"{RESOURCES}/nsddata/ppdata/{{subject}}/func1pt8mm/roi/nsdgeneral.nii.gz",
-        designs=directory(
-            f"{RESOURCES}/nsddata_timeseries/ppdata/{{subject}}/func1pt8mm/design"
-        ),
+        roi=PATHS.roi,
+        designs=directory(PATHS.designs),
         ledger=f"{RESOURCES}/ledger/{{subject}}/subject.tsv",
     log:
         f"{PATHS.logs}/download_subject/{{subject}}.log",
     benchmark:
         f"{PATHS.benchmarks}/download_subject/{{subject}}.tsv"
     retries: RETRIES
+    localrule: True
     conda:
         "../../envs/signal.yaml"
     resources:
@@ -66,21 +66,18 @@ rule download_subject:
 
 
 rule download_session:
-    """BOLD of the task runs of one session; removed once it is prepared."""
+    """BOLD of the task runs of one session; removed once it is prepared, unless it is kept."""
     input:
         BUCKET_FOLDER,
     output:
-        series=temp(
-            directory(
-                f"{RESOURCES}/nsddata_timeseries/ppdata/{{subject}}/func1pt8mm/timeseries/session{{session}}"
-            )
-        ),
+        series=RAW(PATHS.timeseries),
         ledger=f"{RESOURCES}/ledger/{{subject}}/session{{session}}.tsv",
     log:
         f"{PATHS.logs}/download_session/{{subject}}/session{{session}}.log",
     benchmark:
         f"{PATHS.benchmarks}/download_session/{{subject}}/session{{session}}.tsv"
     retries: RETRIES
+    localrule: True
     conda:
         "../../envs/signal.yaml"
     resources:
@@ -117,6 +114,7 @@ rule download_images:
     benchmark:
         f"{PATHS.benchmarks}/download_images/{{subject}}.tsv"
     retries: RETRIES
+    localrule: True
     conda:
         "../../envs/signal.yaml"
     resources:

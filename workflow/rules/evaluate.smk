@@ -1,11 +1,13 @@
 rule fetch_weights:
-    """Networks of the metrics, fetched and checked once: compute nodes can be offline."""
+    """Networks of the metrics, fetched and checked once."""
     output:
         f"{CONFIG.metrics.weights_folder}/{CONFIG.dataset}.tsv",
     log:
         f"{PATHS.logs}/fetch_weights.log",
     benchmark:
         f"{PATHS.benchmarks}/fetch_weights.tsv"
+    retries: RETRIES
+    localrule: True
     conda:
         "../../envs/evaluate.yaml"
     resources:
@@ -23,6 +25,7 @@ rule evaluate:
     input:
         pictures=PATHS.pictures,
         images=PATHS.images,
+        generator=JOBS.decoding_generator,
         weights=rules.fetch_weights.output,
     output:
         scores=PATHS.scores,
@@ -36,16 +39,17 @@ rule evaluate:
     threads: 8 if CONFIG.gpus_per_job else 1
     resources:
         gpu=min(1, CONFIG.gpus_per_job),
-        mem_mb=16000,
+        mem_mb=more_each_try(16000),
         runtime=240,
     params:
         cache=PATHS.stimulus_features,
         kept=PATHS.kept_scores,
         settings=JOBS.metrics_settings,
+        decode=JOBS.decoding_options,
         code=CODE.stage("evaluate"),
     shell:
         "HF_HUB_OFFLINE=1 python -m boldvision gpu --gpus {resources.gpu:q} --"
         " python -m boldvision evaluate --reconstructions {input.pictures:q}"
-        " --images {input.images:q} --settings {params.settings:q} --cache {params.cache:q}"
+        " --images {input.images:q} --settings {params.settings:q} {params.decode:q} --cache {params.cache:q}"
         " --kept {params.kept:q} --seed {wildcards.seed:q} --threads {threads:q}"
         " --out {output.scores:q} --summary {output.summary:q} &> {log:q}"

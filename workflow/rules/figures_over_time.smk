@@ -79,6 +79,7 @@ rule make_leakage:
     input:
         PLAN.scores("leakage"),
         trials=expand(PATHS.trials, subject=PLAN.first_subject),
+        splits=PLAN.splits("leakage"),
     output:
         pdf=f"{RESULTS}/{{scope}}/figures/leakage.pdf",
         png=report(

@@ -1,15 +1,16 @@
 rule download_rawdata:
-    """Raw BIDS data of a subject's core sessions; removed once fMRIPrep has run."""
+    """Raw BIDS data of a subject's core sessions; removed once fMRIPrep has run, unless they are kept."""
     input:
         BUCKET_FOLDER,
     output:
-        dataset=temp(directory(f"{RESOURCES}/rawdata/{{subject}}")),
+        dataset=RAW(PATHS.rawdata),
         ledger=f"{RESOURCES}/ledger/{{subject}}/rawdata.tsv",
     log:
         f"{PATHS.logs}/download_rawdata/{{subject}}.log",
     benchmark:
         f"{PATHS.benchmarks}/download_rawdata/{{subject}}.tsv"
     retries: RETRIES
+    localrule: True
     conda:
         "../../envs/signal.yaml"
     resources:

@@ -37,8 +37,9 @@ rule prepare_session:
         preprocessing=JOBS.preprocessings_of("nsd_prep"),
     conda:
         "../../envs/signal.yaml"
+    threads: 2
     resources:
-        # One run of 226 volumes at a time, by its voxels: 0.5 GB at subj01's true size.
+        # A run per thread, by its voxels: 0.2 GB at subj01's true size, in all.
         mem_mb=1000,
         runtime=30,
     params:
@@ -51,4 +52,5 @@ rule prepare_session:
     shell:
         "python -m boldvision prepare --timeseries {input.series:q} --voxels {input.voxels:q}"
         " --subject {wildcards.subject:q} --session {params.session:q}"
-        " --settings {params.settings:q} --out {output.series:q} --quality {output.quality:q} &> {log:q}"
+        " --settings {params.settings:q} --out {output.series:q} --quality {output.quality:q}"
+        " --threads {threads:q} &> {log:q}"

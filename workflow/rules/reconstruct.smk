@@ -2,7 +2,7 @@ rule reconstruct:
     """Pictures of every window of a test set, in one job that loads the model once."""
     input:
         model=PATHS.model_json,
-        trials=PATHS.trials,
+        trials=JOBS.tested_trials,
         series=JOBS.tested_series,
         also=JOBS.also_read,
         generators=JOBS.generators,
@@ -16,7 +16,9 @@ rule reconstruct:
         JOBS.environment
     resources:
         gpu=min(1, CONFIG.gpus_per_job),
-        mem_mb=16000,
+        # Torch and CUDA 2 GB; until they are on the card, the U-Net 3.4, the VAE 0.3, the brain module
+        # 1.4, and the file that was trained 1.4, or 4.8 with `finetune: all`.
+        mem_mb=more_each_try(16000),
         runtime=2880,  # the 16 windows of a model: a day
     params:
         folder=subpath(input.model, parent=True),

@@ -30,6 +30,13 @@ rule scorecard:
     localrule: True
 
 
+rule import_official:
+    """Models of the weights that authors published, for the configuration's own scope."""
+    input:
+        lambda wildcards: PLAN.official(CONFIG.scope),
+    localrule: True
+
+
 rule known_answer:
     """The check of the miniature's known answer; real data have none."""
     input:

@@ -1,5 +1,5 @@
 rule list_trials:
-    """One row per trial, checked against every design file, with its splits."""
+    """One row per trial, checked against every design file."""
     input:
         expdesign=rules.download_experiment.output.expdesign,
         designs=rules.download_subject.output.designs,
@@ -18,8 +18,6 @@ rule list_trials:
         settings=lambda wildcards: as_json(
             subject=CONFIG.subjects[wildcards.subject],
             design=CONFIG.design,
-            time_resolved_test_runs=CONFIG.time_resolved_test_runs,
-            data_seed=CONFIG.data_seed,
         ),
         code=CODE.stage("trials"),
     shell:

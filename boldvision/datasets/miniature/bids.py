@@ -116,13 +116,15 @@ def derivative(number: int, session: int, run: int) -> str:
     return f"{folder}func/{stem}_space-{REAL.space}_desc-preproc_bold"
 
 
-def cortex_from_the_back() -> np.ndarray:
+def cortex_from_the_back(
+    grid: tuple[int, int, int] = GRID, affine: np.ndarray = AFFINE
+) -> np.ndarray:
     """Voxels that fsaverage5 samples, X fastest; from the occipital pole to the front.
 
     The first are a subject's nsdgeneral, in the order of its known answer.
     """
-    voxels = np.unique(sampling_weights(GRID, tuple(AFFINE.ravel().tolist())).indices)
-    _, y, _ = np.unravel_index(voxels, GRID, order="F")
+    voxels, _ = sampling_weights(grid, tuple(affine.ravel().tolist()))
+    _, y, _ = np.unravel_index(voxels, grid, order="F")
     return voxels[np.argsort(y, kind="stable")]
 
 

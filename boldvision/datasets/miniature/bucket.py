@@ -57,6 +57,7 @@ def write_bucket(simulation: Simulation, out: Path) -> None:
     part = out.with_name(f"{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     write_experiment(simulation, part)
+    write_stimuli(simulation, part)
     bids.write_rawdata(simulation, part)
     for name, subject in simulation.settings.subjects.items():
         anatomy = Anatomy(subject)
@@ -67,17 +68,29 @@ def write_bucket(simulation: Simulation, out: Path) -> None:
 
 
 def write_experiment(simulation: Simulation, root: Path) -> None:
-    """Design file, stimuli, the shared ones as PNGs too, and the table of stimuli."""
+    """Design file and table of stimuli."""
     path = _path(root, keys.expdesign())
     savemat(path, simulation.fields, appendmat=False)
     _blank_mat_date(path)
-    with h5py.File(_path(root, keys.stimuli()), "w", track_order=False) as file:
-        file.create_dataset("imgBrick", data=simulation.images, track_times=False)
-    for number, image_id in enumerate(simulation.fields["sharedix"].ravel().tolist(), start=1):
-        image = Image.fromarray(simulation.images[image_id - 1])
-        image.save(_path(root, keys.shared_image(number, image_id)))
-    table = behaviour.stimulus_table(simulation.fields, len(simulation.images))
+    table = behaviour.stimulus_table(simulation.fields, simulation.settings.design.images)
     table.to_csv(_path(root, keys.stim_info()))
+
+
+def write_stimuli(simulation: Simulation, root: Path) -> None:
+    """Stimuli, and the shared ones as PNGs too.
+
+    A file of all images, in which those that were not drawn are a hole that takes no disk.
+    """
+    design, rows = simulation.settings.design, simulation.image_id - 1
+    shape = (design.images, design.image_px, design.image_px, 3)
+    with h5py.File(_path(root, keys.stimuli()), "w", track_order=False) as file:
+        stored = file.create_dataset("imgBrick", shape, np.uint8, track_times=False)
+        for row, image in zip(rows.tolist(), simulation.images, strict=True):
+            stored[row] = image
+    shared = simulation.fields["sharedix"].ravel()
+    for number, row in enumerate(np.searchsorted(rows, shared - 1).tolist(), start=1):
+        image = Image.fromarray(simulation.images[row])
+        image.save(_path(root, keys.shared_image(number, shared[number - 1])))
 
 
 def write_subject(simulation: Simulation, name: str, anatomy: Anatomy, root: Path) -> None:
@@ -115,7 +128,18 @@ def write_session(
 def write_betas(
     simulation: Simulation, name: str, session: int, anatomy: Anatomy, root: Path
 ) -> None:
-    """Single-trial amplitudes, percent signal change x 300 as int16, in both axis orders."""
+    """Single-trial amplitudes in both axis orders."""
+    responses = betas(simulation, name, session)
+    volumes = np.zeros((*anatomy.grid, len(responses)), np.int16)
+    volumes[anatomy.roi] = responses.T
+    _write_volume(volumes, anatomy, _path(root, keys.betas(name, session, extension="nii.gz")))
+    with h5py.File(_path(root, keys.betas(name, session, extension="hdf5")), "w") as file:
+        chunks = (len(responses), 1, 1, 1)
+        file.create_dataset("betas", data=volumes.T, chunks=chunks, track_times=False)
+
+
+def betas(simulation: Simulation, name: str, session: int) -> np.ndarray:
+    """Single-trial amplitudes of nsdgeneral, percent signal change x 300, int16 [750, voxels]."""
     voxels = simulation.voxelwise[name]
     number = simulation.settings.subjects[name].number
     design = run_designs(simulation.fields, number)[session - 1]
@@ -123,12 +147,7 @@ def write_betas(
     random = numpy_generator(simulation.miniature.seed, "betas", name, session)
     noise = simulation.miniature.noise * random.standard_normal(amplitude.shape)
     percent = 100 * bold.RESPONSE_STD / bold.BASELINE * (amplitude + noise / 2)
-    volumes = np.zeros((*anatomy.grid, len(percent)), np.int16)
-    volumes[anatomy.roi] = np.rint(300 * percent.T)
-    _write_volume(volumes, anatomy, _path(root, keys.betas(name, session, extension="nii.gz")))
-    with h5py.File(_path(root, keys.betas(name, session, extension="hdf5")), "w") as file:
-        chunks = (len(percent), 1, 1, 1)
-        file.create_dataset("betas", data=volumes.T, chunks=chunks, track_times=False)
+    return np.rint(300 * percent).astype(np.int16)
 
 
 def write_truth(simulation: Simulation, out: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from boldvision import config
 from boldvision.datasets.miniature import bold
 from boldvision.datasets.miniature.experiment import experiment_design, run_designs
-from boldvision.datasets.miniature.scenes import draw_scene, render_all
+from boldvision.datasets.miniature.scenes import draw_scene, render
 from boldvision.seeds import numpy_generator
 
 
@@ -20,18 +20,44 @@ class Settings(config.Section):
 
 
 class Simulation:
-    """One miniature NSD in memory: design, pictures and what every voxel answers to them."""
+    """One miniature NSD in memory: design, pictures and what every voxel answers to them.
 
-    def __init__(self, settings: Settings):
+    Parameters
+    ----------
+    settings : Settings
+    seen_only : bool
+        Draw only images that a subject of the settings sees: all 73,000 at NSD's size are 40 GB.
+
+    Attributes
+    ----------
+    fields : dict of str to ndarray
+        See `experiment_design`.
+    image_id : ndarray of int, [N]
+        Images that are drawn, 1-based, increasing.
+    images : ndarray of uint8, [N, px, px, 3]
+        Their pictures.
+    features : ndarray, [images of the design, F]
+        By `image_id` - 1; zero where an image is not drawn.
+    voxelwise : dict of str to Voxelwise
+        Of every subject.
+    """
+
+    def __init__(self, settings: Settings, seen_only: bool = False):
         self.settings, self.miniature = settings, settings.miniature
         sessions = max(subject.sessions for subject in settings.subjects.values())
         seed = self.miniature.seed
         self.fields = experiment_design(settings.design, sessions, seed)
-        self.images = render_all(seed, settings.design.images, settings.design.image_px)
-        self.scenes = [draw_scene(seed, i) for i in range(1, settings.design.images + 1)]
-        self.features, group = bold.image_features(self.images, self.scenes)
+        self.image_id = np.arange(1, settings.design.images + 1)
+        if seen_only:
+            rows = [subject.number - 1 for subject in settings.subjects.values()]
+            self.image_id = np.unique(self.fields["subjectim"][rows])
+        scenes = [draw_scene(seed, image_id) for image_id in self.image_id.tolist()]
+        self.images = np.stack([render(scene, settings.design.image_px) for scene in scenes])
+        drawn, group = bold.image_features(self.images, scenes)
+        self.features = np.zeros((settings.design.images, drawn.shape[1]))
+        self.features[self.image_id - 1] = drawn
         self.voxelwise = {
-            name: bold.draw_voxels(name, subject.voxels, self.features, group, self.miniature)
+            name: bold.draw_voxels(name, subject.voxels, drawn, group, self.miniature)
             for name, subject in settings.subjects.items()
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import io
 import os
 import shutil
 import sys
@@ -14,20 +15,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from boldvision.datasets.nsd.integrity import agrees, gzip_fault
+from boldvision.datasets.nsd.arriving import Arriving
+from boldvision.datasets.nsd.integrity import agrees, digest, gzip_fault
 from boldvision.datasets.nsd.s3 import Bucket, Remote
 from boldvision.errors import UserError
-from boldvision.files import atomic, machine_fault, sha256
+from boldvision.files import atomic, machine_fault
 
 WORKERS = 4
 """Objects in flight at once."""
 
 
 class Finding(NamedTuple):
-    """What is wrong with a file, None if nothing is; and by what it was verified."""
+    """What is wrong with a file, None if nothing is; by what it was verified; its sha256."""
 
     fault: str | None
     by: str
+    sha256: str
 
 
 class Entry(NamedTuple):
@@ -176,62 +179,89 @@ def _fetch(
 ) -> tuple[Entry, str]:
     """Bring one object to its target; a damaged transfer is repeated once from the start."""
     if target.is_file():
-        fault, by = _inspect(bucket, remote, target)
-        if fault is None:
-            return _entry(remote, target), by
+        found = _inspect(bucket, remote, target)
+        if found.fault is None:
+            return _entry(remote, found)
     part = _part(remote, target)
     for stale in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
         if stale != part:
             stale.unlink()
     for _ in range(2):
-        _fill(bucket, remote, part, advance)
-        fault, by = _inspect(bucket, remote, part)
-        if fault is None:
-            entry = _entry(remote, part)
+        found = _fill(bucket, remote, part, advance)
+        if found.fault is None:
             part.replace(target)
-            return entry, by
+            return _entry(remote, found)
         part.unlink()
     raise UserError(
-        f"s3://{bucket.name}/{remote.key}: {fault}, twice; nothing was kept. Try again later or "
-        "report it to the owner of the bucket"
+        f"s3://{bucket.name}/{remote.key}: {found.fault}, twice; nothing was kept. Try again later "
+        "or report it to the owner of the bucket"
     )
 
 
-def _entry(remote: Remote, path: Path) -> Entry:
-    return Entry(remote.key, remote.bytes, remote.etag, remote.last_modified, sha256(path))
+def _entry(remote: Remote, found: Finding) -> tuple[Entry, str]:
+    entry = Entry(remote.key, remote.bytes, remote.etag, remote.last_modified, found.sha256)
+    return entry, found.by
 
 
-def _fill(bucket: Bucket, remote: Remote, part: Path, advance: Callable[[int], None]) -> None:
+def _fill(bucket: Bucket, remote: Remote, part: Path, advance: Callable[[int], None]) -> Finding:
+    """Append what is missing of an object, which is inspected as it arrives."""
     part.parent.mkdir(parents=True, exist_ok=True)
-    with writing(part), part.open("ab") as file:
-        for piece in bucket.stream(remote, file.tell()):
-            file.write(piece)
-            advance(len(piece))
-        file.flush()
+    whole = False
+    with writing(part), part.open("ab", buffering=0) as file, ThreadPoolExecutor(1) as pool:
+        arriving = Arriving(part)
+        inspection = pool.submit(_inspect, bucket, remote, part, arriving)
+        try:
+            for piece in bucket.stream(remote, file.tell()):
+                _write(file, piece)
+                arriving.grew(len(piece))
+                advance(len(piece))
+            whole = True
+        finally:
+            arriving.end(whole)
         os.fsync(file.fileno())
+        return inspection.result()
 
 
-def _inspect(bucket: Bucket, remote: Remote, path: Path) -> Finding:
-    """Compare a file with the object that it should be."""
+def _write(file: io.FileIO, piece: bytes) -> None:
+    """All of it: a disk that fills up takes a part, and refuses the rest."""
+    view = memoryview(piece)
+    while view:
+        view = view[file.write(view) :]
+
+
+def _inspect(
+    bucket: Bucket, remote: Remote, path: Path, arriving: Arriving | None = None
+) -> Finding:
+    """Compare a file, which may still be arriving, with the object that it should be."""
+    file, zipped = arriving or path, remote.key.endswith(".gz")
+    with ThreadPoolExecutor(3) as pool:
+        comparison = pool.submit(_compare, bucket, remote, file)
+        unpacking = pool.submit(gzip_fault, file) if zipped else None
+        sha256 = pool.submit(digest, file, "sha256")
     size = path.stat().st_size
     if size != remote.bytes:
-        return Finding(f"expected {remote.bytes} bytes, found {size}", "")
-    by, fault, zipped = "", None, remote.key.endswith(".gz")
-    for checksum in remote.checksums:
-        part_bytes = bucket.part_bytes(remote) if checksum.parts else None
-        agreed = agrees(path, checksum, part_bytes)
-        if agreed:
-            by, fault = checksum.algorithm, None
-            break
-        if agreed is False:
-            fault = f"the bytes do not have the {checksum.source}"
-            if checksum.algorithm != "md5":  # a server's ETag may look like an md5 and be none
-                break
+        return Finding(f"expected {remote.bytes} bytes, found {size}", "", "")
+    fault, by = comparison.result()
     if fault:
-        return Finding(fault, "")
+        return Finding(fault, "", "")
     if not by:
         by = "size and gzip checksum only" if zipped else "size only"
         known = ", ".join(checksum.source for checksum in remote.checksums)
         print(f"{remote.key}: {by} (ETag {remote.etag or 'none'}; {known or 'no checksum'})")
-    fault = gzip_fault(path) if zipped else None
-    return Finding(fault and f"damaged gzip ({fault})", by)
+    fault = unpacking.result() if unpacking else None
+    return Finding(fault and f"damaged gzip ({fault})", by, sha256.result().hex())
+
+
+def _compare(bucket: Bucket, remote: Remote, file: Path | Arriving) -> tuple[str | None, str]:
+    """What the server's checksums have against a file, and which of them agrees, if any."""
+    fault = None
+    for checksum in remote.checksums:
+        part_bytes = bucket.part_bytes(remote) if checksum.parts else None
+        agreed = agrees(file, remote.bytes, checksum, part_bytes)
+        if agreed:
+            return None, checksum.algorithm
+        if agreed is False:
+            fault = f"the bytes do not have the {checksum.source}"
+            if checksum.algorithm != "md5":  # a server's ETag may look like an md5 and be none
+                break
+    return fault, ""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
-import gzip
 import hashlib
-import zlib
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from isal import igzip, isal_zlib
+
+from boldvision.datasets.nsd.arriving import Arriving
 
 USUAL_PART_MIB = (8, 5, 15, 16, 10, 25, 32, 50, 64, 100, 128, 256, 512)
 """Part sizes of the common upload tools, MiB, tried where a server does not tell the size."""
@@ -25,7 +28,7 @@ class Crc32:
 
     def update(self, block: bytes) -> None:
         """Take in more bytes."""
-        self._value = zlib.crc32(block, self._value)
+        self._value = isal_zlib.crc32(block, self._value)
 
     def digest(self) -> bytes:
         """The checksum, 4 bytes."""
@@ -102,13 +105,17 @@ def _md5_text(answer: Mapping[str, Any]) -> str:
     return etag(answer)
 
 
-def agrees(path: str | Path, checksum: Checksum, part_bytes: int | None = None) -> bool | None:
+def agrees(
+    file: Path | Arriving, size: int, checksum: Checksum, part_bytes: int | None = None
+) -> bool | None:
     """Whether a file has a checksum.
 
     Parameters
     ----------
-    path
+    file
         The file.
+    size
+        Bytes that it has, or will have.
     checksum
         As the server says.
     part_bytes
@@ -119,32 +126,39 @@ def agrees(path: str | Path, checksum: Checksum, part_bytes: int | None = None) 
     bool or None
         None where it cannot be told, because the size of the parts is unknown and unusual.
     """
-    size, algorithm = Path(path).stat().st_size, checksum.algorithm
+    algorithm = checksum.algorithm
     if not checksum.parts:
-        return _digests(path, max(size, 1), algorithm)[0] == checksum.digest
+        return digest(file, algorithm) == checksum.digest
     sizes = [mib << 20 for mib in USUAL_PART_MIB] if part_bytes is None else [part_bytes]
     for candidate in sizes:
         if -(-size // candidate) == checksum.parts:
             whole = ALGORITHMS[algorithm]()
-            whole.update(b"".join(_digests(path, candidate, algorithm)))
+            whole.update(b"".join(_digests(file, candidate, algorithm)))
             if whole.digest() == checksum.digest:
                 return True
     return None if part_bytes is None else False
 
 
-def _digests(path: str | Path, part_bytes: int, algorithm: str) -> list[bytes]:
+def digest(file: Path | Arriving, algorithm: str) -> bytes:
+    """Of a whole file, by one of `ALGORITHMS`."""
+    return _digests(file, sys.maxsize, algorithm)[0]
+
+
+def _digests(file: Path | Arriving, part_bytes: int, algorithm: str) -> list[bytes]:
     digests: list[bytes] = []
-    with open(path, "rb") as file:
-        while not digests or file.peek(1):
-            digest, left = ALGORITHMS[algorithm](), part_bytes
-            while left and (block := file.read(min(left, BLOCK))):
-                digest.update(block)
+    with file.open("rb") as stream:
+        block = stream.read(min(part_bytes, BLOCK))
+        while block or not digests:
+            part, left = ALGORITHMS[algorithm](), part_bytes
+            while block and left:
+                part.update(block)
                 left -= len(block)
-            digests.append(digest.digest())
+                block = stream.read(min(left or part_bytes, BLOCK))
+            digests.append(part.digest())
     return digests
 
 
-def gzip_fault(path: str | Path) -> str | None:
+def gzip_fault(file: Path | Arriving) -> str | None:
     """What is wrong with a gzip file, found by decompressing it; None if nothing is.
 
     Raises
@@ -153,10 +167,10 @@ def gzip_fault(path: str | Path) -> str | None:
         The file cannot be read.
     """
     try:
-        with gzip.open(path) as file:
-            while file.read(BLOCK):
+        with file.open("rb") as stream, igzip.open(stream) as unpacked:
+            while unpacked.read(BLOCK):
                 pass
-    except (EOFError, OSError, zlib.error) as error:
+    except (EOFError, OSError, isal_zlib.error) as error:  # type: ignore[misc]  # isal's stub
         if isinstance(error, OSError) and error.errno:  # of the machine, not of gzip
             raise
         return str(error)

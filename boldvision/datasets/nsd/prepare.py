@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,14 @@ from boldvision.signal.volumes import read_masked
 
 
 def prepare_session(
-    runs: list[Path], voxels: Voxels, preprocessing: NsdPrep, out: Path, quality: Path
+    runs: list[Path],
+    voxels: Voxels,
+    preprocessing: NsdPrep,
+    out: Path,
+    quality: Path,
+    threads: int = 1,
 ) -> None:
-    """Clean the runs of one session, one in memory at a time.
+    """Clean the runs of one session, `threads` in memory at a time.
 
     Parameters
     ----------
@@ -42,6 +48,8 @@ def prepare_session(
         ``.npy`` [12, 225, voxels].
     quality
         JSON: `RunQuality` of each run, with its `task_run` and `file`.
+    threads
+        Runs at once; the files do not depend on it.
 
     Raises
     ------
@@ -49,17 +57,24 @@ def prepare_session(
         A run is missing, damaged, or not what `read_masked` expects.
     """
     shape = (len(runs), VOLUMES, len(voxels.index))
-    write_session(cleaned(runs, voxels, preprocessing), shape, preprocessing.dtype, out, quality)
+    series = cleaned(runs, voxels, preprocessing, threads)
+    write_session(series, shape, preprocessing.dtype, out, quality)
 
 
 def cleaned(
-    runs: list[Path], voxels: Voxels, preprocessing: NsdPrep
+    runs: list[Path], voxels: Voxels, preprocessing: NsdPrep, threads: int
 ) -> Iterator[tuple[str, np.ndarray, RunQuality]]:
-    """File name, clean series and quality of each run, as :func:`clean` returns them."""
+    """File name, clean series and quality of each run in order, as :func:`clean` returns them."""
     tr_s = preprocessing.tr_s
-    for path in runs:
+
+    def of_run(path: Path) -> tuple[str, np.ndarray, RunQuality]:
         series = read_masked(path, voxels, VOLUMES, FILE_VOLUMES, tr_s)
-        yield path.name, *clean(series, preprocessing.detrend, preprocessing.cutoff_s, tr_s)
+        return path.name, *clean(series, preprocessing.detrend, preprocessing.cutoff_s, tr_s)
+
+    # Decompression, which takes most of the time, leaves Python to other threads.
+    with ThreadPoolExecutor(threads) as pool:
+        for first in range(0, len(runs), threads):
+            yield from pool.map(of_run, runs[first : first + threads])
 
 
 def session_runs(folder: Path, name: str, subject: Subject, session: int) -> list[Path]:
@@ -109,6 +124,7 @@ def main(argv: list[str]) -> None:
         "--out", type=Path, required=True, help=f".npy [{TASK_RUNS}, {VOLUMES}, voxels]"
     )
     parser.add_argument("--quality", type=Path, required=True, help="JSON")
+    parser.add_argument("--threads", type=int, default=1, help="runs at once")
     arguments = parser.parse_args(argv)
 
     settings = settings_from(arguments.settings)
@@ -120,4 +136,5 @@ def main(argv: list[str]) -> None:
         NsdPrep(**settings["preprocessing"]),
         arguments.out,
         arguments.quality,
+        arguments.threads,
     )

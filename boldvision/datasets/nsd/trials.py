@@ -1,4 +1,4 @@
-"""The `trials` stage: one row per trial of a subject, with its place in the series and its splits.
+"""The `trials` stage: one row per trial of a subject, with its place in the series.
 
 The table comes from nsd_expdesign.mat and is checked against the design file of every run, which
 says the same in another way.
@@ -25,12 +25,11 @@ from boldvision.datasets.nsd.design import (
 )
 from boldvision.datasets.nsd.runs import TR_S, file_runs, task_file_runs
 from boldvision.errors import UserError
-from boldvision.trials.splits import add_splits
 from boldvision.trials.table import write_trials
 
 
 def trial_table(experiment: ExperimentDesign, subject: Subject) -> pd.DataFrame:
-    """Trials of a subject in order of presentation, without splits.
+    """Trials of a subject in order of presentation.
 
     Parameters
     ----------
@@ -125,16 +124,12 @@ def _check_sizes(trials: pd.DataFrame, experiment: ExperimentDesign, subject: Su
 
 
 def main(argv: list[str]) -> None:
-    """List the trials of one subject and their splits."""
+    """List the trials of one subject."""
     parser = argparse.ArgumentParser(prog="boldvision trials", description=__doc__)
     parser.add_argument("--expdesign", type=Path, required=True, help="nsd_expdesign.mat")
     parser.add_argument("--designs", type=Path, required=True, help="folder of the runs' designs")
     parser.add_argument("--subject", required=True, help="name, as in subj01")
-    parser.add_argument(
-        "--settings",
-        required=True,
-        help="JSON with keys `subject`, `design`, `time_resolved_test_runs` and `data_seed`",
-    )
+    parser.add_argument("--settings", required=True, help="JSON: `subject` and `design`")
     parser.add_argument("--out", type=Path, required=True, help=".parquet")
     arguments = parser.parse_args(argv)
 
@@ -143,6 +138,4 @@ def main(argv: list[str]) -> None:
     experiment = read_experiment_design(arguments.expdesign, Design(**settings["design"]))
     trials = trial_table(experiment, subject)
     check_against_designs(trials, arguments.designs, arguments.subject, subject)
-    test_runs, seed = settings["time_resolved_test_runs"], settings["data_seed"]
-    trials = add_splits(trials, arguments.subject, test_runs, seed)
     write_trials(trials, arguments.out)

@@ -1,42 +1,51 @@
-"""What a Dynadiff model costs."""
+"""What a Dynadiff model costs, counted from its networks without their weights."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from statistics import mean
+from typing import TYPE_CHECKING, Any
 
 from boldvision.config import Generator
 from boldvision.costs import Picture, Sizes, Work
-from boldvision.decoders.dynadiff.settings import Lora, Run
+from boldvision.decoders.dynadiff.settings import BrainModule, Lora, Run
+from boldvision.flop import teraflop
 from boldvision.shipped import shipped
+
+if TYPE_CHECKING:
+    from torch.nn import Module
 
 
 def training(run: Run, sizes: Sizes) -> dict[str, Work]:
-    """Every sample passes through brain module and U-Net; what is trained is written."""
-    parameters = trained_parameters(run, sizes)
+    """Every sample passes through brain module and U-Net, and back; what is trained is written."""
     samples = run.training.steps * run.training.batch_size
-    return {"train": Work(4 * parameters, samples, sizes.rates.train_samples_per_s)}
+    generator, twice = sizes.generators[run.generator], run.training.activation_checkpointing
+    brain_module = mean(
+        _brain_module_step(run.brain_module, voxels, sizes.n_tr, generator)
+        for voxels in sizes.voxels.values()
+    )
+    work = brain_module + _unet_step(generator, run.finetune, run.lora, twice)
+    return {"train": Work(4 * trained_parameters(run, sizes), samples, work)}
 
 
 def picture(run: Run, sizes: Sizes) -> Picture:
-    """Sampled at the rate of the configuration."""
-    px = sizes.generators[run.generator].image_px
-    return Picture(px, 1 / sizes.rates.reconstruct_images_per_s)
+    """The U-Net twice in each step, with the condition and without it, then the VAE's decoder.
+
+    Keys and values of a condition are computed once, not in each step.
+    """
+    generator, steps = sizes.generators[run.generator], run.reconstruction.steps
+    forward, of_condition, decode = _sampling(generator)
+    unet = 2 * (steps * forward - (steps - 1) * of_condition)
+    return Picture(generator.image_px, unet + decode)
 
 
 def trained_parameters(run: Run, sizes: Sizes) -> int:
-    """Numbers in a model's file, counted from the networks themselves, without their weights."""
-    import torch
-
-    from boldvision.decoders.dynadiff.brain_module import BrainModule
-
+    """Numbers in a model's file."""
     generator = sizes.generators[run.generator]
-    with torch.device("meta"):
-        brain_module = BrainModule(
-            sizes.voxels, sizes.n_tr, generator.tokens, generator.width, run.brain_module
-        )
     learned = run.training.unconditional == "learned"
+    brain_module = _brain_module(run.brain_module, sizes.voxels, sizes.n_tr, generator)
     return (
         sum(parameter.numel() for parameter in brain_module.parameters())
         + learned * generator.tokens * generator.width
@@ -44,22 +53,103 @@ def trained_parameters(run: Run, sizes: Sizes) -> int:
     )
 
 
+def _brain_module(
+    settings: BrainModule, voxels: Mapping[str, int], n_tr: int, generator: Generator
+) -> Module:
+    import torch
+
+    from boldvision.decoders.dynadiff import brain_module
+
+    with torch.device("meta"):
+        return brain_module.BrainModule(voxels, n_tr, generator.tokens, generator.width, settings)
+
+
+@cache
+def _brain_module_step(
+    settings: BrainModule, voxels: int, n_tr: int, generator: Generator
+) -> float:
+    """Teraflop of a sample of a subject with so many voxels."""
+    import torch
+
+    module = _brain_module(settings, {"subject": voxels}, n_tr, generator)
+    bold = torch.empty(1, n_tr, voxels, device="meta")
+    return teraflop(lambda: module([("subject", bold)]).sum().backward())
+
+
+@cache
+def _unet_step(generator: Generator, what: Any, lora: Lora, twice: bool) -> float:
+    """Teraflop of a sample; the gradient also goes to its condition."""
+    import torch
+
+    unet, inputs = unet_of(generator, what, lora), _inputs(generator)
+    inputs["encoder_hidden_states"].requires_grad_()
+    if twice:
+        unet.train().enable_gradient_checkpointing()
+    with torch.device("meta"):
+        return teraflop(lambda: unet(**inputs).sample.sum().backward())
+
+
 @cache
 def _trained_of_unet(generator: Generator, what: Any, lora: Lora) -> int:
+    parameters = unet_of(generator, what, lora).parameters()
+    return sum(p.numel() for p in parameters if p.requires_grad)
+
+
+@cache
+def _sampling(generator: Generator) -> tuple[float, float, float]:
+    """Teraflop of the U-Net, of keys and values of the condition in it, of the VAE's decoder."""
+    import torch
+    from diffusers import AutoencoderKL
+
+    from boldvision.generators.base import full_size_vae_config
+
+    unet, inputs = unet_of(generator, "none", None), _inputs(generator)
+    keys_and_values = sum(
+        2 * layer.in_features * layer.out_features
+        for name, layer in unet.named_modules()
+        if name.endswith(("attn2.to_k", "attn2.to_v"))
+    )
+    with torch.device("meta"), torch.no_grad():
+        vae = AutoencoderKL.from_config(_sizes(generator, "vae") or full_size_vae_config())
+        decode = teraflop(lambda: vae.decode(inputs["sample"]))
+        forward = teraflop(lambda: unet(**inputs))
+    return forward, generator.tokens * keys_and_values / 1e12, decode
+
+
+def unet_of(generator: Generator, what: Any, lora: Any) -> Any:
+    """The U-Net of a generator's size, with what is trained of it, without its weights."""
     import torch
     from diffusers import UNet2DConditionModel
 
     from boldvision.decoders.dynadiff.model import finetune
     from boldvision.generators.base import full_size_unet_config
 
-    sizes = (
-        UNet2DConditionModel.load_config(
-            Path(shipped(generator.folder)) / "image_unet", local_files_only=True
-        )
-        if generator.kind == "tiny"
-        else full_size_unet_config()
-    )
     with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(sizes).requires_grad_(False)
+        unet = UNet2DConditionModel.from_config(
+            _sizes(generator, "image_unet") or full_size_unet_config()
+        ).requires_grad_(False)
         finetune(unet, what, lora)
-    return sum(p.numel() for p in unet.parameters() if p.requires_grad)
+    return unet
+
+
+def _sizes(generator: Generator, part: str) -> dict[str, Any] | None:
+    """Sizes of a network of the tiny generator, which ships; None: they are published ones."""
+    from diffusers import UNet2DConditionModel
+
+    if generator.kind != "tiny":
+        return None
+    folder = Path(shipped(generator.folder)) / part
+    return UNet2DConditionModel.load_config(folder, local_files_only=True)
+
+
+def _inputs(generator: Generator) -> dict[str, Any]:
+    """Of a U-Net, for one picture."""
+    import torch
+
+    side = generator.image_px // 8
+    with torch.device("meta"):
+        return {
+            "sample": torch.empty(1, 4, side, side),
+            "timestep": torch.zeros(1, dtype=torch.int64),
+            "encoder_hidden_states": torch.empty(1, generator.tokens, generator.width),
+        }

@@ -21,9 +21,16 @@ rule dynadiff_train:
     threads: max(1, CONFIG.gpus_per_job)
     resources:
         gpu=CONFIG.gpus_per_job,
-        # Each process reads a checkpoint, 4 GB, to go on from it.
-        mem_mb=12000 * max(1, CONFIG.gpus_per_job),
-        runtime=4320,  # 8 A100 take 2.5 days for a model of the paper; fewer need more tries
+        # A process: torch, CUDA and VAE 2.5 GB; at first, the U-Net 3.4 and the brain module 1.4, until
+        # they are on the card. Series, latents and a checkpoint to go on from are mapped, and shared.
+        # The main process: a copy of each checkpoint, 4 to 5 GB, while it is written, or 8 and 15.
+        mem_mb=lambda wildcards: (
+            8000 * max(1, CONFIG.gpus_per_job)
+            + (12000 if CONFIG.run(wildcards.run).finetune in ("linear", "all") else 0)
+        ),
+        # 1.7 TFLOP x 19.2 M samples: 29 hours of an A100 at its peak, 65 to 225 at 45 to 13 % of it. One
+        # card needs more tries than one, each of which goes on from the last.
+        runtime=4320,
         # Not a parameter: it changes how the model is trained, not the model.
         job=JOBS.stage_job,
     params:

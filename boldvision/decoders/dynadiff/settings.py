@@ -54,11 +54,24 @@ class Training(config.Training):
 class Reconstruction(config.Reconstruction):
     """Sampling (paper, section 2.2, Inference)."""
 
-    steps: int = Field(20, ge=1, le=1000, description="DDIM steps")
+    sampler: Literal["ddim", "ddpm"] = Field(
+        "ddim", description="ddim: the paper; ddpm, ancestral: the released code"
+    )
+    steps: int = Field(20, ge=1, le=1000, description="steps of the sampler")
+    initial_noise: Literal["per_image", "shared"] = Field(
+        "per_image", description="that of each picture is its own, or, as released, one for all"
+    )
     guidance_scale: float = Field(
         3.0, ge=0, le=100, description="3: the paper; 3.5: the released code"
     )
     precision: Literal["no", "fp16", "bf16"] = Field("no", description="mixed precision; no: fp32")
+    rounding: Literal["nearest", "truncate"] = Field(
+        "nearest", description="of pixels to integers; truncate: the released code"
+    )
+    blur_faces: bool = Field(
+        False,
+        description="blur faces before pictures are kept and scored, as the released code does",
+    )
 
 
 class Run(config.BaseRun):
@@ -80,6 +93,10 @@ class Run(config.BaseRun):
     def generator_names(self) -> tuple[str, ...]:
         """The one that is adapted."""
         return (self.generator,)
+
+    def latent_generator(self) -> str:
+        """The same."""
+        return self.generator
 
     def target_names(self) -> tuple[str, ...]:
         """The latents of the training images."""

@@ -11,7 +11,9 @@ from boldvision.decoders.artefact import read_artefact, write_artefact
 from boldvision.decoders.base import Job
 from boldvision.decoders.dynadiff.model import Dynadiff, count_parameters, is_shared
 from boldvision.decoders.dynadiff.objective import DiffusionObjective
+from boldvision.decoders.dynadiff.settings import Training
 from boldvision.decoders.record import PARAMETERS
+from boldvision.device import hold_frozen
 from boldvision.errors import UserError
 from boldvision.generators.base import load_generator
 from boldvision.parameters import load_parameters
@@ -32,8 +34,8 @@ def main(job: Job) -> None:
         The model to start from is of other subjects, or has other parameters.
     """
     run, generator = job.run, job.generators[job.run.generator]
-    accelerator = make_accelerator(run.training)
-    frozen = load_generator(generator).to(accelerator.device)
+    accelerator = make_accelerator(run.training, some_unused=len(job.data) > 1)
+    frozen = load_generator(generator)
     windows = {subject.name: job.windows(subject) for subject in job.data}
     latents = {subject.name: TargetFile(subject.targets[run.latents]) for subject in job.data}
     voxels = {name: subject_windows.n_voxels for name, subject_windows in windows.items()}
@@ -41,9 +43,8 @@ def main(job: Job) -> None:
     model = Dynadiff(voxels, job.window.n_tr, frozen, run)
     if job.start:
         _start_from(job.start / "train", model, run.pretrained.subjects)
-    objective = DiffusionObjective(
-        windows, latents, frozen, run.training, job.seed, accelerator.device
-    )
+    make_fast(model.to(accelerator.device), run.training)
+    objective = DiffusionObjective(windows, latents, frozen, run.training, job.seed)
     record = optimize(model, objective, accelerator, run.training, job.seed, job.checkpoints)
     if accelerator.is_main_process:
         record |= {
@@ -57,6 +58,15 @@ def main(job: Job) -> None:
             **versions(accelerator.device),
         }
         write_artefact(job.out, model.trained(), record)
+
+
+def make_fast(model: Dynadiff, settings: Training) -> None:
+    """Take the U-Net as the settings ask for it: the same function, but for rounding."""
+    hold_frozen(model.unet, settings.precision)
+    if settings.activation_checkpointing:
+        model.unet.enable_gradient_checkpointing()
+    if settings.compile:
+        model.unet.compile()
 
 
 def _start_from(folder: Path, model: Dynadiff, subjects: Sequence[str]) -> None:

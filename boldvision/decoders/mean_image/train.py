@@ -9,7 +9,7 @@ from boldvision.decoders.artefact import write_artefact
 from boldvision.decoders.base import Job
 from boldvision.generators.images import to_tensor
 from boldvision.images import ImageStack
-from boldvision.trials.table import read_trials
+from boldvision.trials.table import read_split, read_trials
 
 
 def main(job: Job) -> None:
@@ -17,8 +17,8 @@ def main(job: Job) -> None:
     run = job.run
     total, count = torch.zeros(3, run.image_px, run.image_px, dtype=torch.float64), 0
     for subject in job.data:
-        trials = read_trials(subject.trials, run.split)
-        trials = trials[trials[f"split_{run.split}"] == "train"]
+        trials = read_trials(subject.trials)
+        trials = trials[read_split(subject.split, trials) == "train"]
         ids = trials.loc[trials["session"] <= (run.sessions or np.inf), "image_id"]
         images = ImageStack(subject.images)
         for image_id, repetitions in ids.value_counts(sort=False).sort_index().items():

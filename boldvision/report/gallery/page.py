@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from boldvision import faces
 from boldvision.config import split_window_name
 from boldvision.files import replace_folder
-from boldvision.report import faces, published, results
+from boldvision.report import published, results
 from boldvision.report.gallery.choice import (
     RULE,
     ShownDecoder,
@@ -121,7 +122,9 @@ class GalleryPage:
         self, subject: str, shown: Sequence[ShownDecoder], about: pd.DataFrame, folder: Path
     ) -> dict[str, dict[str, Any]]:
         """Write a subject's reconstructions; what the page says of each decoder."""
-        splits = {row["row"]: SPLITS[row["split"]] for row in self.rows}
+        splits = {
+            row["row"]: SPLITS.get(row["split"], f"split {row['split']}") for row in self.rows
+        }
         folders = _folders(shown)
         described = {}
         for decoder, chosen in zip(shown, choose(shown, self.images), strict=True):

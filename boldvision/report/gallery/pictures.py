@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from boldvision import faces
 from boldvision.errors import UserError
 from boldvision.hdf5 import open_pictures
-from boldvision.report import faces
 from boldvision.report.gallery.choice import ShownDecoder, places
 
 SMALL_PX = 100

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from boldvision import config
-from boldvision.generators.base import load_generator
+from boldvision.generators.base import load_vae
 from boldvision.generators.images import to_tensor
 from boldvision.targets.vae.settings import Target
 
@@ -25,7 +25,7 @@ def load(
     Both are before the VAE's scaling factor (0.66 GB for 10,000 images at 512 px).
     """
     settings = generators[target.generator]
-    vae = load_generator(settings).to(device).vae
+    vae = load_vae(settings).to(device)
 
     @torch.no_grad()
     def encode(pictures: np.ndarray) -> dict[str, np.ndarray]:

@@ -230,7 +230,7 @@ FAULTS = [errno.EACCES, errno.EAGAIN, errno.EIO, errno.ESTALE]
     "The file and the cause are named; it is not called damaged, nothing is to be replaced",
 )
 @pytest.mark.parametrize("number", FAULTS)
-@pytest.mark.parametrize("where", ["gzip.open", "pathlib.Path.is_file"])
+@pytest.mark.parametrize("where", ["isal.igzip.open", "pathlib.Path.is_file"])
 def test_what_cannot_be_read_is_not_damaged(number, where, copy, tmp_path, monkeypatch):
     def refuse(path, *_, **__):
         raise OSError(number, os.strerror(number), str(path))

@@ -1,4 +1,8 @@
-"""Faces in pictures that are shown are blurred; metrics never see these pictures."""
+"""Blur the faces in pictures.
+
+In pictures that are shown they are if the configuration says so; metrics see such pictures only
+where a run blurs what it makes.
+"""
 
 from __future__ import annotations
 

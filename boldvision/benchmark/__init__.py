@@ -1,0 +1,1 @@
+"""How fast this machine's GPU is: the stage `benchmark`, on random data of the true shapes."""
