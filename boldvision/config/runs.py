@@ -153,7 +153,7 @@ class BaseRun(Section):
         return ()
 
     def lacks(self) -> str:
-        """What the run needs and has not yet, in a sentence; tables have no rows of it until then."""
+        """What the run needs and has not yet, in a sentence; until then no table has a row of it."""
         return ""
 
     def check(self, config: Config) -> None:

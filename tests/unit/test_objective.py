@@ -113,9 +113,7 @@ def test_pieces_of_a_batch_are_the_batch(generator, data):
     spy = Spy()
     whole = loss_of(step, spy, 5, slice(0, 12))
     dropped = spy.dropped.sum().item()
-    pieces = [
-        (loss_of(step, spy, 5, slice(i, i + 4)), spy.dropped.sum().item()) for i in (8, 0, 4)
-    ]
+    pieces = [(loss_of(step, spy, 5, slice(i, i + 4)), spy.dropped.sum().item()) for i in (8, 0, 4)]
     assert np.mean([loss for loss, _ in pieces]) == pytest.approx(whole, rel=1e-6)
     assert sum(n for _, n in pieces) == dropped
 
