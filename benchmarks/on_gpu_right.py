@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from on_gpu_study import STAGE, Study, difference, losses
+from on_gpu_study import STAGE, Study, difference, ended, losses
 
 from boldvision.shipped import ROOT
 from boldvision.training.environment import PROCESSES
@@ -42,14 +41,10 @@ def resume(study: Study) -> dict[str, Any]:
     """
     straight, again = _straight(study), study.train("again")
     stopped = study.folder / "stopped"
-    command = study.command(stopped, checkpoint_every_s=0.0)
-    process = subprocess.Popen([sys.executable, "-m", "boldvision", *command], cwd=ROOT)
-    try:
+    with ended(study.start(stopped, checkpoint_every_s=0.0)) as (process,):
         _wait_for(lambda: list(stopped.rglob("step-*.pt")), process)
         process.terminate()
         process.wait(PATIENCE_S)
-    finally:
-        process.kill()
     resumed = study.train("stopped", checkpoint_every_s=0.0)
     record = json.loads((resumed / STAGE / "training.json").read_text())
     repeated, found = difference(straight, again), difference(straight, resumed)
@@ -72,10 +67,9 @@ def lease(study: Study) -> dict[str, Any]:
         *(sys.executable, "-m", "boldvision", "gpu", "--gpus", str(cards)),
         *("--locks", str(study.folder / "locks"), "--", sys.executable, "-c", script),
     ]
-    both = [
-        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)
-    ]
-    told = [process.communicate(timeout=PATIENCE_S)[0].split() for process in both]
+    two = (subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2))
+    with ended(*two) as both:
+        told = [process.communicate(timeout=PATIENCE_S)[0].split() for process in both]
     (uuid, start, end), (other, later, _) = sorted(told, key=lambda words: float(words[1]))
     return {
         "holds": uuid == other and uuid.startswith("GPU-") and float(later) >= float(end),
@@ -91,23 +85,11 @@ def two_processes(study: Study) -> dict[str, Any]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     common = {"WORLD_SIZE": "2", PROCESSES: "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
-    command = [sys.executable, str(Path(__file__).with_name("on_gpu_pair.py"))]
-    pair = [
-        subprocess.Popen(
-            [*command, *study.command(model)],
-            cwd=ROOT,
-            env=os.environ | common | {"RANK": str(rank), "MASTER_PORT": str(port),
-                                       "PYTHONPATH": str(ROOT)},
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-    try:
-        ended = [process.wait(PATIENCE_S) for process in pair]
-    finally:
-        for process in pair:
-            process.kill()
-    if any(ended):
-        raise RuntimeError(f"two processes ended with {ended}; their messages are above")
+    variables = [common | {"RANK": str(rank), "MASTER_PORT": str(port)} for rank in range(2)]
+    with ended(*(study.start(model, own) for own in variables)) as pair:
+        codes = [process.wait(PATIENCE_S) for process in pair]
+    if any(codes):
+        raise RuntimeError(f"two processes ended with {codes}; their messages are above")
     return _close(losses(model), losses(_straight(study)), TOGETHER)
 
 

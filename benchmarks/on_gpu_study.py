@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -132,13 +134,31 @@ class Study:
         if self.device == "cpu":
             return self.train(name, **training)
         model = self.folder / name
-        subprocess.run(
-            [sys.executable, "-m", "boldvision", *self.command(model, **training)],
-            check=True,
-            cwd=ROOT,
-            env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
-        )
+        with ended(self.start(model, {"CUDA_VISIBLE_DEVICES": ""}, **training)) as (process,):
+            if process.wait():
+                raise RuntimeError(f"{name}: training failed; its message is above")
         return model
+
+    def start(
+        self, model: Path, variables: Mapping[str, str] | None = None, **training: Any
+    ) -> subprocess.Popen:
+        """Begin to train in a process of its own, with these variables of the environment."""
+        script = str(Path(__file__).with_name("on_gpu_process.py"))
+        return subprocess.Popen(
+            [sys.executable, script, *self.command(model, **training)],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | (variables or {}),
+        )
+
+
+@contextmanager
+def ended(*processes: subprocess.Popen) -> Iterator[tuple[subprocess.Popen, ...]]:
+    """None of them goes on after the block."""
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
 
 
 def losses(model: Path) -> torch.Tensor:

@@ -23,6 +23,9 @@ OPERATIONAL = {
 }  # fmt: skip
 """Settings of training that change its speed and memory, not the model (but for rounding)."""
 
+DECODED = {"rounding", "blur_faces"}
+"""Settings of a reconstruction that say how pictures are made of latents, after these."""
+
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
@@ -241,12 +244,16 @@ class Jobs:
     # Settings and commands
 
     def fetch_settings(self, wildcards: Any) -> str:
-        """What a download must be."""
-        subject = getattr(wildcards, "subject", None)
-        return as_json(
-            design=self.config.design,
-            subject=self.config.subjects[subject] if subject else None,
-        )
+        """What says which files a download is of: a change of all else fetches nothing again."""
+        name, session = (getattr(wildcards, key, None) for key in ("subject", "session"))
+        if name is None:
+            return as_json(design=self.config.design)
+        subject = self.config.subjects[name]
+        if session:
+            rest = [s for s in subject.rest_sessions if s == int(session)]
+            return as_json(subject={"rest_sessions": rest})
+        which = subject.model_dump(include={"number", "sessions", "rest_sessions"})
+        return as_json(design=self.config.design, subject=which)
 
     def split_settings(self, wildcards: Any) -> str:
         """What a split is told of the configuration: what it asks for, so no more makes it anew."""
@@ -255,8 +262,10 @@ class Jobs:
         return as_json(**{key: value for key, value in told.items() if key in asked})
 
     def source(self, wildcards: Any) -> str:
-        """Where a download comes from."""
-        return as_json(**self.dataset.source(self.config))
+        """Where a download comes from, and all that the configuration asserts of it."""
+        subject = self.config.subjects.get(getattr(wildcards, "subject", ""))
+        told = {"design": self.config.design, "subject": subject}
+        return as_json(**self.dataset.source(self.config), **told)
 
     def stage_settings(self, stage: str) -> Callable[[Any], str]:
         """Params function: what changes what a stage of a decoder makes.
@@ -286,14 +295,15 @@ class Jobs:
         """A run, its generators, its preprocessing, and the windows and trials of a test set."""
         run, test_set = self._run(wildcards), self.config.test_sets[wildcards.test_set]
         names = [wildcards.window if name == "own" else name for name in test_set.windows]
+        later = {"reconstruction": DECODED} if self._latents_of(wildcards) else {}
         return as_json(
-            run=run.model_dump(mode="json", exclude=_operational(run)),
+            run=run.model_dump(mode="json", exclude=_operational(run) | later),
             preprocessing=self.config.preprocessing[run.preprocessing],
             generators={name: self._generator(name) for name in run.generator_names()},
             windows={name: self.config.window(name) for name in names},
             trials=test_set.trials,
             trials_at_most=test_set.trials_at_most,
-            stored="latents" if self._latents_of(wildcards) else "pictures",
+            stored="latents" if later else "pictures",
             data_seed=self.config.data_seed if test_set.draws else None,
         )
 
@@ -307,8 +317,8 @@ class Jobs:
         name = self._latents_of(wildcards)
         if name is None:
             return []
-        how = {"precision", "rounding", "blur_faces"}
-        told = self._run(wildcards).reconstruction.model_dump(mode="json", include=how)
+        how = self._run(wildcards).reconstruction
+        told = how.model_dump(mode="json", include=DECODED | {"precision"})
         return ["--decode", as_json(generator=self._generator(name), **told)]
 
     def environment(self, wildcards: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 from collections.abc import Mapping
@@ -87,6 +88,7 @@ def _train(
         checkpoints=checkpoints,
     )
     plugins.defined("decoders", job.run.decoder, stage, "main")(job)
+    gc.collect()  # networks that accelerate prepared refer to themselves
     shutil.rmtree(checkpoints)
     record = out / RECORD
     return json.loads(record.read_text()) if record.exists() else {}

@@ -6,6 +6,8 @@ import argparse
 import json
 import shutil
 import tempfile
+import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,13 +22,10 @@ from boldvision.benchmark.targets import measure_target
 from boldvision.benchmark.timing import forget_memory, memory_gb, peak_teraflop_per_s
 from boldvision.cli import settings_from
 from boldvision.config.load import load_config
-from boldvision.errors import UserError
-from boldvision.files import atomic
+from boldvision.files import atomic, in_one_line
 from boldvision.plan import Plan
 from boldvision.runs_table import Evaluation
-
-FAULTS = (UserError, RuntimeError, ImportError, OSError, ValueError)
-"""What one part may raise, an error of a card's memory among them, without ending the others."""
+from boldvision.training import environment
 
 
 def main(argv: list[str]) -> None:
@@ -37,6 +36,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--seconds", type=float, default=10, help="that each part is measured for")
     parser.add_argument("--images", type=int, default=64, help="random images")
     options = parser.parse_args(argv)
+    environment.believe_launcher()
     plan = Plan(load_config(settings_from(options.settings)))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.out.parent, prefix=".benchmark.") as scratch:
@@ -63,7 +63,7 @@ def measure(plan: Plan, scratch: Path, seconds: float, images: int) -> dict[str,
     dict
         JSON values. Speeds are of the second run of each part, on warm data.
     """
-    peak = peak_teraflop_per_s()
+    began, peak = time.monotonic(), peak_teraflop_per_s()
     found: dict[str, Any] = {
         **device(),
         "peak_teraflop_per_s": peak,
@@ -87,6 +87,7 @@ def measure(plan: Plan, scratch: Path, seconds: float, images: int) -> dict[str,
         found["decoders"][run.decoder] = speed
         shutil.rmtree(folder)
     found["scores"] = _part(measure_scores, plan.config, images, seconds)
+    found["seconds"] = time.monotonic() - began
     return found
 
 
@@ -116,8 +117,9 @@ def _part(function: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str,
     forget_memory()
     try:
         return function(*arguments) | {"memory_gb": memory_gb()}
-    except FAULTS as error:
-        return {"failed": f"{type(error).__name__}: {str(error).splitlines()[0]}"}
+    except Exception as error:
+        traceback.print_exc()
+        return {"failed": f"{type(error).__name__}: {in_one_line(error)}"}
 
 
 def _without_settings(found: Any) -> Any:

@@ -13,10 +13,7 @@ from boldvision.decoders.base import SubjectData
 from boldvision.device import best_device
 from boldvision.images import ImageStack
 from boldvision.plan import Plan
-from boldvision.targets.stage import write_target
-
-BATCH = 32
-"""As the stage `target`."""
+from boldvision.targets.stage import BATCH, write_target
 
 
 def measure_target(

@@ -51,7 +51,8 @@ def feed(
     """
     stream = torch.cuda.Stream(device) if device.type == "cuda" else None
     waiting = deque[Future]()
-    with ThreadPoolExecutor(1, "feed") as thread:
+    # Else the thread would begin on the first card, and take memory there, whichever is ours.
+    with ThreadPoolExecutor(1, "feed", torch.cuda.set_stream, (stream,)) as thread:
         try:
             for step, rows in pieces:
                 waiting.append(thread.submit(_prepare, objective, step, rows, stream))
@@ -71,11 +72,10 @@ def _prepare(
     batch = objective.batch(step, rows)
     if stream is None:
         return batch, None
-    with torch.cuda.stream(stream):
-        moved = recursively_apply(
-            lambda tensor: tensor.pin_memory().to(stream.device, non_blocking=True), batch
-        )
-        return moved, stream.record_event()
+    moved = recursively_apply(
+        lambda tensor: tensor.pin_memory().to(stream.device, non_blocking=True), batch
+    )
+    return moved, stream.record_event()
 
 
 def _arrived(prepared: tuple[Any, torch.cuda.Event | None], stream: Any) -> Any:

@@ -63,11 +63,7 @@ def optimize(
     dict
         Loss curve, and the throughput since the last resumption, for ``training.json``.
     """
-    optimizer = torch.optim.AdamW(
-        [parameter for parameter in model.parameters() if parameter.requires_grad],
-        lr=0.0, betas=settings.betas, weight_decay=settings.weight_decay,
-        fused=accelerator.device.type == "cuda",
-    )  # fmt: skip
+    optimizer = _adamw(model, settings, accelerator.device)
     model, optimizer = accelerator.prepare(model.train(), optimizer)
     checkpoint = Checkpoint(checkpoints, accelerator, model, optimizer, settings.checkpoint_every_s)
     training = _Training(
@@ -175,6 +171,19 @@ class _Training:
         check_state(self.accelerator, self.model, self.optimizer, progress.step, progress.losses)
 
 
+def _adamw(
+    model: torch.nn.Module, settings: config.Training, device: torch.device
+) -> torch.optim.AdamW:
+    """Of what is trained; every step is given its learning rate."""
+    return torch.optim.AdamW(
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        lr=0.0,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+        fused=device.type == "cuda",
+    )
+
+
 def _pieces(settings: config.Training, process: int, processes: int) -> list[slice]:
     return micro_batches(settings.batch_size, settings.device_batch_size, process, processes)
 
@@ -199,7 +208,7 @@ def make_accelerator(settings: config.Training, some_unused: bool = False) -> Ac
     processes = environment.processes()
     pieces = _pieces(settings, 0, processes)
     together = DistributedDataParallelKwargs(
-        find_unused_parameters=some_unused, gradient_as_bucket_view=True, broadcast_buffers=False
+        find_unused_parameters=some_unused, gradient_as_bucket_view=True
     )
     options = {
         "cpu": best_device() == "cpu",

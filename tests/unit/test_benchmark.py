@@ -85,7 +85,7 @@ def test_a_part_that_fails_says_so(values, tmp_path, monkeypatch):
     monkeypatch.setattr(stage, "measure_scores", lambda *arguments: {"values_per_s": 7.0})
     monkeypatch.setattr(stage, "peak_teraflop_per_s", lambda: 0.1)
     found = stage.measure(Plan(load_config(values)), tmp_path, 0.01, 10)
-    failed = {"failed": "RuntimeError: CUDA out of memory."}
+    failed = {"failed": "RuntimeError: CUDA out of memory. Tried to allocate 20 GiB"}
     assert found["targets"] == {"vae": failed}
     assert found["decoders"] == {"dynadiff": failed}
     assert found["scores"]["values_per_s"] == 7

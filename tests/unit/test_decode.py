@@ -1,5 +1,7 @@
 """From latents to pictures, as the paper says and as the released code does."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -122,6 +124,18 @@ def test_faces_are_blurred_before_pictures_are_kept_if_asked(decoder, windows, m
     assert (blurred == 255 - plain).all()
 
 
+def test_attention_is_fast_in_the_precision_of_the_run(decoder, windows, monkeypatch):
+    asked = []
+
+    def fast(device, precision):
+        asked.append((device, precision))
+        return nullcontext()
+
+    monkeypatch.setattr("boldvision.decoders.dynadiff.decoder.fast_attention", fast)
+    decoder(precision="bf16").latents(windows, "subj01", KEYS)
+    assert asked == [("cpu", "bf16")]
+
+
 def test_the_default_is_the_paper_s():
     settings = Reconstruction()
     assert (settings.sampler, settings.steps, settings.guidance_scale) == ("ddim", 20, 3.0)
@@ -131,9 +145,11 @@ def test_the_default_is_the_paper_s():
 
 
 @pytest.mark.parametrize("files", [["config.yaml"], ["config.yaml", "nsd.yaml"]])
-def test_the_released_protocol_is_the_released_code_s(files):
+@pytest.mark.parametrize("name", ["dynadiff_released", "dynadiff_official"])
+def test_the_released_protocol_is_the_released_code_s(files, name):
     config = load_config(read_values([str(ROOT / "config" / file) for file in files]))
-    run = config.run("dynadiff_released")
+    run = config.run(name)
     assert run.reconstruction.model_dump(exclude={"batch_size"}) == RELEASED
     assert run.training.unconditional == "zeros"
+    assert config.preprocessing[run.preprocessing].detrend == "linear"
     assert config.run("dynadiff").reconstruction.sampler == "ddim"

@@ -3,6 +3,7 @@
 import threading
 import time
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,11 +11,13 @@ from decoder_data import run_settings, write_generator
 from torch import nn
 
 from boldvision.decoders.dynadiff.model import Dynadiff
-from boldvision.decoders.dynadiff.settings import Run
+from boldvision.decoders.dynadiff.settings import Run, Training
+from boldvision.decoders.dynadiff.train import make_fast
 from boldvision.device import fast_attention, hold_frozen
 from boldvision.errors import UserError
 from boldvision.generators.base import load_generator
 from boldvision.training.feed import AHEAD, feed
+from boldvision.training.loop import make_accelerator
 
 CPU = torch.device("cpu")
 PIECES = [(step, slice(row, row + 2)) for step in range(5) for row in (0, 2)]
@@ -75,6 +78,47 @@ def test_what_the_thread_raises_is_raised_in_its_turn():
         next(batches)
 
 
+class Moved(torch.Tensor):
+    """A tensor that notes what is done with it on the way to a card, and in which thread."""
+
+    def pin_memory(self):
+        self.log.append(("pinned", threading.current_thread()))
+        return self
+
+    def to(self, device, non_blocking):
+        self.log.append((f"copied to {device}", non_blocking))
+        return self
+
+    def record_stream(self, stream):
+        self.log.append(("kept for", stream))
+
+
+def test_a_batch_is_copied_to_the_card_of_its_process(monkeypatch):
+    """New threads are on the first card, whose memory they would take."""
+    log, third = [], torch.device("cuda:3")
+    ours = SimpleNamespace(wait_event=lambda event: log.append(("waited for", event)))
+    own = SimpleNamespace(device=third, record_event=lambda: "arrival")
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: own)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: ours)
+    monkeypatch.setattr(
+        torch.cuda, "set_stream", lambda s: log.append((s, threading.current_thread()))
+    )
+    batch = torch.zeros(2).as_subclass(Moved)
+    batch.log = log
+    objective = SimpleNamespace(batch=lambda step, rows: {"piece": [batch]})
+    with closing(feed(objective, PIECES[:1], third)) as batches:
+        assert next(batches)["piece"][0] is batch
+    thread = log[0][1]
+    assert thread is not threading.current_thread()
+    assert log == [
+        (own, thread),
+        ("pinned", thread),
+        ("copied to cuda:3", True),
+        ("waited for", "arrival"),
+        ("kept for", ours),
+    ]
+
+
 @pytest.fixture
 def model(tmp_path):
     generator = load_generator(write_generator(tmp_path / "generator"))
@@ -130,6 +174,50 @@ def test_frozen_weights_are_held_as_autocast_casts_them(model):
 def test_full_precision_holds_nothing_otherwise(model):
     hold_frozen(model.unet, "no")
     assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_a_card_never_takes_the_attention_that_writes_its_matrix():
+    """What torch would be allowed to take, which needs no card to be asked."""
+    assert torch.backends.cuda.math_sdp_enabled()
+    with fast_attention("cuda", "bf16"):
+        assert torch.backends.cuda.flash_sdp_enabled()
+        assert not torch.backends.cuda.math_sdp_enabled()
+    with fast_attention("cuda", "no"):  # float32 has no other
+        assert torch.backends.cuda.math_sdp_enabled()
+    assert torch.backends.cuda.math_sdp_enabled()
+
+
+@pytest.mark.parametrize(("subjects", "unused"), [(1, False), (2, True)])
+def test_only_joint_models_look_for_parameters_that_a_step_leaves_out(
+    no_gpu, monkeypatch, subjects, unused
+):
+    told = {}
+    monkeypatch.setattr("boldvision.training.loop.Accelerator", lambda **options: told | options)
+    settings = Training(learning_rate=1e-3, batch_size=4, device_batch_size=4)
+    options = make_accelerator(settings, some_unused=subjects > 1)
+    (together,) = options["kwargs_handlers"]
+    assert together.find_unused_parameters == unused
+    assert together.gradient_as_bucket_view
+
+
+def test_full_precision_is_full_and_half_is_helped_by_tensorfloat(no_gpu, monkeypatch):
+    asked = []
+    monkeypatch.setattr("boldvision.training.loop.Accelerator", lambda **options: options)
+    monkeypatch.setattr("torch.set_float32_matmul_precision", asked.append)
+    for precision in ("no", "bf16"):
+        make_accelerator(Training(learning_rate=1e-3, precision=precision))
+    assert asked == ["high"]
+
+
+def test_the_settings_of_speed_reach_the_unet(model, monkeypatch):
+    done = []
+    monkeypatch.setattr(type(model.unet), "compile", lambda self: done.append("compile"))
+    make_fast(model, Training(learning_rate=1e-3))
+    assert not done
+    assert not model.unet.is_gradient_checkpointing
+    make_fast(model, Training(learning_rate=1e-3, compile=True, activation_checkpointing=True))
+    assert done == ["compile"]
+    assert model.unet.is_gradient_checkpointing
 
 
 def test_a_processor_takes_the_attention_that_it_has():

@@ -137,7 +137,7 @@ def test_every_property_of_the_noise_schedule_is_checked(copy, key, value):
     there = "nothing, which diffusers reads as" if value is SILENT else re.escape(json.dumps(value))
     with pytest.raises(
         UserError,
-        match=rf"scheduler_config\.json: {key}: expected .*, found {there}.*write what was expected",
+        match=rf"scheduler_config\.json: {key}: expected .*, found {there}.*write what was",
     ):
         load_generator(settings)
 

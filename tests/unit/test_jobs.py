@@ -11,6 +11,7 @@ from config_data import values_of
 
 from boldvision import plugins
 from boldvision.config.load import load_config
+from boldvision.datasets.nsd.fetch import Settings
 from boldvision.errors import UserError
 from boldvision.jobs import OPERATIONAL, Jobs, as_json, one_of
 from boldvision.metrics.decoded import Decoding
@@ -117,7 +118,30 @@ def test_own_window_is_the_one_trained_on(jobs):
 def test_fetch_settings_are_those_of_the_subject(jobs):
     settings = json.loads(jobs.fetch_settings(wildcards(subject="subj02")))
     assert settings["subject"]["number"] == 2
-    assert json.loads(jobs.fetch_settings(wildcards()))["subject"] is None
+    assert "subject" not in json.loads(jobs.fetch_settings(wildcards()))
+
+
+@pytest.mark.survives(
+    "patience",
+    "A subject's number of sessions or of voxels is corrected after its sessions were fetched",
+    "Raw data that are there are not fetched again",
+)
+def test_only_what_says_which_files_they_are_fetches_them_again(values):
+    values["scopes"]["paper"]["few_sessions"] = [1]
+    where = wildcards(subject="subj01", session="01")
+
+    def told(**changes):
+        values["subjects"]["subj01"] |= changes
+        jobs = make(values)
+        whole = json.loads(jobs.fetch_settings(where)) | json.loads(jobs.source(where))
+        assert Settings.model_validate(whole).subject == jobs.config.subjects["subj01"]
+        return jobs.fetch_settings(where)
+
+    fetched = told(sessions=4, rest_sessions=[3])
+    assert told(sessions=3) == fetched
+    assert told(rest_sessions=[2, 3]) == fetched
+    assert told(voxels=values["subjects"]["subj01"]["voxels"] + 1) == fetched
+    assert told(rest_sessions=[1]) != fetched
 
 
 def test_one_run_s_setting_changes_no_other(values):
@@ -145,6 +169,7 @@ def test_latents_are_decoded_as_their_run_makes_pictures(values):
     assert jobs.decoding_generator(tested) == [
         "boldvision/generators/tiny/vae/diffusion_pytorch_model.safetensors"
     ]
+    sampled = jobs.reconstruction_settings(tested)
     option, told = jobs.decoding_options(tested)
     assert option == "--decode"
     assert json.loads(told).keys() == {"generator", "precision", "rounding", "blur_faces"}
@@ -152,6 +177,10 @@ def test_latents_are_decoded_as_their_run_makes_pictures(values):
     run = values["runs"].setdefault(MODEL["run"], {})
     run["reconstruction"] = {"rounding": "truncate"}
     assert make(values).decoding_options(tested) != [option, told]
+    assert make(values).reconstruction_settings(tested) == sampled  # which takes a day
+    tested.test_set = "own"
+    assert make(values).reconstruction_settings(tested) != jobs.reconstruction_settings(tested)
+    tested.test_set = "matrix"
     values["generators"]["tiny"]["folder"] = "/elsewhere"
     assert json.loads(make(values).decoding_options(tested)[1])["generator"]["folder"] != told
 

@@ -236,6 +236,7 @@ def test_two_processes_learn_what_one_does(generator, data, folder, subjects):
     process = start(command, TWO_PROCESSES, stderr=subprocess.PIPE)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said.decode()
+    assert b"deprecated" not in said
     assert record_of(two)["processes"] == 2
     assert largest_difference(parameters_of(two), expected) < 1e-5
 

@@ -6,6 +6,7 @@ import pytest
 
 from boldvision.config import Betas, Fmriprep, NsdPrep, Window
 from boldvision.errors import UserError
+from boldvision.trials import windows as windows_module
 from boldvision.trials.splits import standard
 from boldvision.trials.table import read_trials, write_split, write_trials
 from boldvision.trials.windows import (
@@ -72,6 +73,22 @@ def load(bold, trials, tmp_path):
         return load_windows(bold, table, split, window(start_row), NSD_PREP, part, *which, **chosen)
 
     return load
+
+
+def test_the_disk_is_told_of_a_batch_before_any_of_it_is_read(load, monkeypatch):
+    """Each window once, in the order of the files, and by an address that it may be told."""
+    told, tell = [], windows_module._announce
+
+    def announce(piece):
+        told.append(piece)
+        tell(piece)
+
+    monkeypatch.setattr(windows_module, "_announce", announce)
+    found = load("train")
+    read = found[np.arange(5)]
+    assert len(told) == 5
+    assert all(np.shares_memory(piece, found._series[1]) for piece in told)
+    assert np.array_equal(read, np.stack(told))
 
 
 def address(trials: pd.DataFrame, start_row: int, n_tr: int) -> np.ndarray:

@@ -18,6 +18,7 @@ TEXTS = {
 NUMBERS = {
     "gallery.images": 100,
     "runs.dynadiff_betas.sessions": 2,
+    "test_sets.matrix.trials_at_most": 100,
     "runs.dynadiff.training.gradient_clip": 1.0,
 }
 JOB = {"runtime": "docker", "image": "image", "licence": "licence", "work": "work"}

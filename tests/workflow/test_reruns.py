@@ -21,6 +21,8 @@ from tests import reruns as script
 
 PROSE = '\n# A comment.\n"""Prose."""\nfrom numpy import ndarray as _Array\nunset: _Array\n'
 
+DECODERS = plugins.found("decoders")
+
 AROUND = {"gpu", "serve"}
 """Stages that run the command of another."""
 
@@ -35,8 +37,8 @@ VALUES = (int, float, str, list, tuple, dict, set)
 """What would change a result and no fingerprint, were it imported from a module of settings."""
 
 BEFORE_A_JOB = {
-    *("bytes_per_image", "check", "draws", "generator_names", "latent_generator"),
-    *("require", "shifted"),
+    *("bytes_per_image", "check", "downloads", "draws", "generator_names", "lacks"),
+    *("latent_generator", "require", "shifted"),
     *("stage_generators", "stage_targets", "target_names"),
 }
 """What settings are asked for beside their values: names and sizes, for a plan."""
@@ -122,11 +124,14 @@ def test_an_edit_of_inference_trains_nothing(reruns, training):
 
 
 def test_an_edit_of_a_decoder_runs_nothing_of_another(reruns):
+    """But of one whose runs are runs of it, with other weights."""
+    run = {each: plugins.module("decoders", each, "settings").Run for each in DECODERS}
     for module in below(reruns, "decoders", r"\w+"):
         for name in reruns.effects[module]:
             rule, _, case = name.partition(" of ")
             *_, last = roots(reruns.rules[rule], case)
-            assert last.split(".")[:3] == module.split(".")[:3], (module, name)
+            edited, other = module.split(".")[2], last.split(".")[2]
+            assert issubclass(run[other], run[edited]), (module, name)
 
 
 def test_an_edit_of_what_trains_trains_again(reruns, training, made_of):

@@ -55,7 +55,7 @@ def planned(snakemake, place, command):
 
 def test_documents_show_commands():
     assert len(COMMANDS) >= 8
-    assert sum(command.startswith("snakemake downloads ") for command in COMMANDS) >= 2
+    assert any(command.startswith("snakemake downloads ") for command in COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -122,7 +122,7 @@ def _pickle(archive: zipfile.ZipFile, member: str) -> bytes:
     text = archive.read(member)
     for code, place, _ in pickletools.genops(text):
         # The memo is a list with room up to the highest place.
-        if code.name.endswith("PUT") and place > len(text):
+        if code.name.endswith("PUT") and (place or 0) > len(text):
             raise ValueError(f"a pickle of {len(text)} bytes that keeps an object at {place}")
     return text
 

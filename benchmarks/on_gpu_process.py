@@ -1,8 +1,9 @@
-"""One of two processes that train on the same card, which NCCL refuses: over gloo.
+"""A stage in a process of its own that multiplies float32 as `Study.train` does.
 
-    RANK=0 … python benchmarks/on_gpu_pair.py STAGE …
+    python benchmarks/on_gpu_process.py STAGE …
 
-Its arguments are those of ``python -m boldvision``.
+Its arguments are those of ``python -m boldvision``. Several, with RANK and so on, may share a card,
+which NCCL refuses: they speak over gloo.
 """
 
 from __future__ import annotations
@@ -21,5 +22,6 @@ def _init_gloo(*arguments, **options) -> None:
 
 
 if __name__ == "__main__":
+    torch.backends.cudnn.allow_tf32 = False
     torch.distributed.init_process_group = _init_gloo
     sys.exit(cli.main(sys.argv[1:]))
