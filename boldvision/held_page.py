@@ -55,7 +55,7 @@ NCCL.
 `training.batch_size` is shared by the cards; what is more than `device_batch_size` is accumulated:
 of 320 samples, each of 8 cards takes 40 at once, or twice 20. `training.activation_checkpointing`
 keeps what goes into each part of the U-Net and computes the rest again: a third more work. Neither
-changes what is learned.
+changes what is learned, but for rounding and the masks of dropout.
 
 {table([NSD])}
 These are the runs of `config/nsd.yaml`, each with its subject, or subjects, of most voxels.

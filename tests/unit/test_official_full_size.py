@@ -1,13 +1,16 @@
 """The key map of the official weights at true sizes, on the meta device."""
 
+import os
+
 import pytest
 import torch
-from official_data import in_half
+from official_data import in_half, official_names, write_checkpoint
 from test_dynadiff_full_size import VOXELS, new_generator
 
 from boldvision.decoders.dynadiff.model import Dynadiff
 from boldvision.decoders.dynadiff_official.keys import convert, sources
 from boldvision.decoders.dynadiff_official.settings import Run
+from boldvision.decoders.dynadiff_official.zero import read_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +57,17 @@ def test_every_part_has_the_shape_of_ours(ours):
     theirs = {s.name: torch.empty(s.shape, device="meta") for s in needed.values()}
     found = convert(theirs, needed, "file", "subj01")
     assert {n: v.shape for n, v in found.items()} == {n: v.shape for n, v in ours.items()}
+
+
+@pytest.mark.skipif("BOLDVISION_SLOW" not in os.environ, reason="writes 5 GB: BOLDVISION_SLOW=1")
+def test_weights_of_true_size_arrive(ours, tmp_path):
+    """As eight processes of DeepSpeed leave them."""
+    stream = torch.Generator().manual_seed(0)
+    drawn = {name: torch.randn(value.shape, generator=stream) for name, value in ours.items()}
+    folder = write_checkpoint(tmp_path / "checkpoint", official_names(drawn), ranks=8)
+    states, ranks = folder / "mp_rank_00_model_states.pt", sorted(folder.glob("zero_pp_rank_*"))
+    needed = sources(ours, "subj01", 6)
+    found = convert(read_checkpoint(states, ranks), needed, states, "subj01")
+    assert found.keys() == drawn.keys()
+    for name, value in drawn.items():
+        assert torch.equal(found[name], value), name

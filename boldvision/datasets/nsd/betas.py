@@ -103,7 +103,9 @@ def zscore(series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean = series.mean(axis=0, dtype=np.float64)
     series -= mean.astype(np.float32)
     series[:, ~varies] = 0
-    std = series.std(axis=0, dtype=np.float64, ddof=1)
+    # The sum of squares about the mean, without a copy of the series in float64.
+    squares = np.einsum("tv,tv->v", series, series, dtype=np.float64)
+    std = np.sqrt(squares / (len(series) - 1))
     series /= np.where(varies, std, 1).astype(np.float32)
     return mean, std
 

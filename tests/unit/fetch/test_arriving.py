@@ -41,6 +41,26 @@ def test_readers_wait_for_what_has_not_come(tmp_path):
     assert "ended before" in gzip_fault(arrive(tmp_path / "cut", pieces[:-1]))
 
 
+@pytest.mark.parametrize(
+    ("content", "whole"),
+    [
+        (CONTENT + CONTENT, True),
+        (CONTENT + bytes(100), True),  # tapes are padded with zeros
+        (CONTENT + b"more", False),
+        (CONTENT + CONTENT[:-1], False),
+        (CONTENT[:-8] + bytes(4) + CONTENT[-4:], False),
+    ],
+)
+def test_gzip_is_what_python_takes_for_it(tmp_path, content, whole):
+    (tmp_path / "file").write_bytes(content)
+    assert (gzip_fault(tmp_path / "file") is None) is whole
+    if whole:
+        gzip.decompress(content)
+        return
+    with pytest.raises((EOFError, gzip.BadGzipFile)):
+        gzip.decompress(content)
+
+
 @pytest.mark.survives(
     "patience",
     "A transfer fails while what has come of the object is being checked",
