@@ -81,7 +81,7 @@ class Training(Section):
     )
     precision: Literal["no", "fp16", "bf16"] = Field("no", description="mixed precision; no: fp32")
     activation_checkpointing: bool = Field(
-        False, description="compute activations twice rather than keep them: a quarter of the memory"
+        False, description="compute activations twice, not keep them: a quarter of the memory"
     )
     compile: bool = Field(False, description="whether `torch.compile` fuses what is trained")
     checkpoint_every_s: float = Field(
@@ -153,7 +153,7 @@ class BaseRun(Section):
         return ()
 
     def lacks(self) -> str:
-        """What the run needs and has not yet, in a sentence; until then no table has a row of it."""
+        """What the run needs and has not yet, in a sentence; until then it is in no table."""
         return ""
 
     def check(self, config: Config) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -50,9 +51,10 @@ def feed(
     device : torch.device
     """
     stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-    waiting = deque[Future]()
     # Else the thread would begin on the first card, and take memory there, whichever is ours.
-    with ThreadPoolExecutor(1, "feed", torch.cuda.set_stream, (stream,)) as thread:
+    begin = partial(torch.cuda.set_stream, stream) if stream else None
+    waiting = deque[Future]()
+    with ThreadPoolExecutor(1, "feed", begin) as thread:
         try:
             for step, rows in pieces:
                 waiting.append(thread.submit(_prepare, objective, step, rows, stream))

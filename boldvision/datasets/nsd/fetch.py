@@ -178,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
             required=True,
             help=f"JSON, or a JSON file, with the keys {', '.join(Settings.model_fields)}",
         )
-        part.add_argument("--source", default="{}", help="where from, and what is asserted: over --settings")
+        part.add_argument("--source", default="{}", help="where from, over --settings")
         part.add_argument("--root", type=Path, required=True, help="folder with the bucket's keys")
         part.add_argument("--ledger", type=Path, required=True, help="record of what was fetched")
         part.add_argument("--endpoint", help="address of the server, in place of s3.endpoint")
