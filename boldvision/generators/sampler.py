@@ -88,13 +88,17 @@ def sample(
             without, given = predicted.float().chunk(2)  # their difference is small
             epsilon = without + guidance_scale * (given - without)
             latents = scheduler.step(epsilon, t, latents, generator=streams).prev_sample
+    _require_finite(latents, steps)
+    return latents / generator.vae.config.scaling_factor
+
+
+def _require_finite(latents: torch.Tensor, steps: int) -> None:
     if not torch.isfinite(latents).all():
         raise UserError(
             f"sampling: expected finite latents after {steps} steps, found NaN or infinity. Set "
             "`reconstruction.precision` of the run to bf16 or no; if it is, look at the losses in "
             "training.json of the model, and train it anew."
         )
-    return latents / generator.vae.config.scaling_factor
 
 
 def _ancestral(scheduler: DDIMScheduler) -> DDPMScheduler:
