@@ -28,7 +28,7 @@ help:
 	@echo "make test            lint, types, unit, cluster, workflow and end-to-end tests"
 	@echo "make seeds [SEEDS=…]  check the known answer of three simulated datasets"
 	@echo "make bench           measure speed and memory (benchmarks/*.json)"
-	@echo "make rehearsal       run the real configuration at true shapes on simulated data: 20 GB, hours"
+	@echo "make rehearsal       run the real configuration at true shapes on simulated data: 20 GB, an hour"
 	@echo "make docs            rewrite what is generated of the documentation, and the schema"
 	@echo "make lock            resolve envs/*.in anew"
 	@echo "make clean           remove .env and what demo and rehearsal made"

@@ -23,6 +23,9 @@ from tests.rehearsal.watch import watching
 COLUMNS = ["rule", "jobs", "wall_s", "cpu_s", "peak_mb", "disk_mb"]
 SIMULATED = ("resources/rehearsal_copy", "resources/generators/rehearsal")
 
+REPORTS = "tables and figures"
+"""What the row is called of all rules of a scope, whose benchmarks lie in the scope's folder."""
+
 MEM_MB = 20000
 """Of all jobs that run at a time, as their rules state it."""
 
@@ -33,7 +36,8 @@ HEAVY = ("encode_target", "mean_image_train", "dynadiff_train", "reconstruct", "
 def main(arguments: Sequence[str]) -> int:
     """Simulate, run Snakemake with `arguments`, report; return Snakemake's exit code."""
     os.chdir(ROOT)
-    paths = Paths(rehearsed().dataset)
+    settings = rehearsed()
+    paths = Paths(settings.dataset)
     benchmarks, out = Path(paths.benchmarks), Path(paths.results, "rehearsal")
     out.mkdir(parents=True, exist_ok=True)
     with watching() as used:
@@ -45,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     earlier.write_text(json.dumps(used))
     listed = subprocess.run(snakemake("--summary"), stdout=subprocess.PIPE, text=True, check=True)
     disk_mb = disk_of(listed.stdout) | {"simulate": size_mb(SIMULATED)}
-    table = by_rule(benchmarks, paths.logs, used, disk_mb)
+    table = by_rule(benchmarks, paths.logs, used, disk_mb, settings.scope)
     table.to_json(out / "rehearsal.json", orient="records", indent=1)
     (out / "rehearsal.md").write_text(markdown(table))
     print(markdown(table))
@@ -78,7 +82,11 @@ def snakemake(*arguments: str) -> list[str]:
 
 
 def by_rule(
-    benchmarks: Path, logs: str, used: Mapping[str, Sequence[float]], disk_mb: Mapping[str, float]
+    benchmarks: Path,
+    logs: str,
+    used: Mapping[str, Sequence[float]],
+    disk_mb: Mapping[str, float],
+    scope: str,
 ) -> pd.DataFrame:
     """What each rule took; of its memory, what its largest job did.
 
@@ -92,6 +100,8 @@ def by_rule(
         Peak memory, MB, and CPU time, s, by log.
     disk_mb
         By rule.
+    scope
+        Whose tables and figures are made.
 
     Returns
     -------
@@ -103,12 +113,14 @@ def by_rule(
         name = file.relative_to(benchmarks)
         peak_mb, cpu_s = used.get(str(Path(logs, name).with_suffix(".log")), (None, None))
         wall_s = float(pd.read_csv(file, sep="\t")["s"].iloc[-1])
-        rule = name.parts[0].removesuffix(".tsv")
+        rule = REPORTS if name.parts[0] == scope else name.parts[0].removesuffix(".tsv")
         jobs.append({"rule": rule, "wall_s": wall_s, "cpu_s": cpu_s, "peak_mb": peak_mb})
     groups = pd.DataFrame(jobs).astype({"cpu_s": float, "peak_mb": float})
     groups = groups.groupby("rule", sort=False)
-    table = groups.agg({"wall_s": "sum", "cpu_s": "sum", "peak_mb": "max"})
-    table["jobs"] = groups.size()
+    table = groups[["wall_s", "cpu_s"]].sum(min_count=1)
+    table["peak_mb"], table["jobs"] = groups["peak_mb"].max(), groups.size()
+    others = sum(size for rule, size in disk_mb.items() if rule not in table.index)
+    disk_mb = {REPORTS: others, **disk_mb}
     table["disk_mb"] = [disk_mb.get(rule, 0.0) for rule in table.index]
     return table.reset_index()[COLUMNS]
 
@@ -137,11 +149,9 @@ def markdown(table: pd.DataFrame) -> str:
     lines = ["| rule | jobs | wall time, s | CPU time, s | peak memory, GB | on disk, MB |"]
     lines.append("|" + "---|" * len(COLUMNS))
     for row in [*table.to_dict("records"), total]:
-        memory = "" if pd.isna(row["peak_mb"]) else f"{row['peak_mb'] / 1000:.1f}"
-        lines.append(
-            f"| {row['rule']} | {row['jobs']:.0f} | {row['wall_s']:.0f} | {row['cpu_s']:.0f} "
-            f"| {memory} | {row['disk_mb']:.0f} |"
-        )
+        cells = f"{row['wall_s']:.0f}", f"{row['cpu_s']:.0f}", f"{row['peak_mb'] / 1000:.1f}"
+        measured = " | ".join(cells).replace("nan", "–")
+        lines.append(f"| {row['rule']} | {row['jobs']:.0f} | {measured} | {row['disk_mb']:.0f} |")
     return "\n".join(lines) + "\n"
 
 

@@ -89,7 +89,9 @@ def test_derivatives_are_read_as_fmripreps(simulation, tmp_path):
 def test_what_rules_took_is_summed_up(tmp_path):
     used = {"logs/first.log": [70, 1], "logs/prepare/subj01/session1.log": [80.5, 3]}
     used["logs/prepare/subj01/session2.log"] = [120.5, 4]
-    for number, name in enumerate(["first", *(f"prepare/subj01/session{n}" for n in (1, 2))]):
+    for number, name in enumerate(
+        ["first", *(f"prepare/subj01/session{n}" for n in (1, 2)), "small/table_1"]
+    ):
         place = tmp_path / "benchmarks" / f"{name}.tsv"
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text("s\tmax_rss\n2.5\tNA\n")
@@ -97,15 +99,20 @@ def test_what_rules_took_is_summed_up(tmp_path):
     (tmp_path / "made").write_bytes(bytes(8000))
     (tmp_path / "link").symlink_to(tmp_path / "made")
     printed = "output_file\tdate\trule\nX/made\t-\tprepare\nX/link\t-\tother\nX/gone\t-\tother\n"
+    printed += "X/made\t-\tmake_table\n"
     disk = run.disk_of("Building DAG\n" + printed.replace("X", str(tmp_path)))
     assert disk["prepare"] == pytest.approx(8192e-6)
     assert disk["other"] == 0
-    table = run.by_rule(tmp_path / "benchmarks", "logs", used, disk)
-    assert table.to_dict("records") == [
+    table = run.by_rule(tmp_path / "benchmarks", "logs", used, disk, "small")
+    *rules, reports = table.to_dict("records")
+    assert rules == [
         dict(zip(run.COLUMNS, ("first", 1, 2.5, 1, 70, 0), strict=True)),
         dict(zip(run.COLUMNS, ("prepare", 2, 5, 7, 120.5, disk["prepare"]), strict=True)),
     ]
-    assert "| all | 3 | 8 | 8 | 0.1 | 0 |" in run.markdown(table)
+    assert (reports["rule"], reports["jobs"]) == ("tables and figures", 1)
+    assert reports["disk_mb"] == disk["make_table"]
+    assert "| tables and figures | 1 | 2 | – | – | 0 |" in run.markdown(table)
+    assert "| all | 4 | 10 | 8 | 0.1 | 0 |" in run.markdown(table)
 
 
 def test_the_peak_of_a_job_is_seen(tmp_path):

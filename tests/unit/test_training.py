@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import subprocess
+import time
 
 import numpy as np
 import psutil
@@ -37,7 +38,7 @@ from boldvision.errors import UserError
 from boldvision.generators.base import load_generator
 from boldvision.seeds import derive
 from boldvision.targets.base import TargetFile
-from boldvision.training.loop import INTERRUPTED, deepspeed_config
+from boldvision.training.loop import AGREE_EVERY, INTERRUPTED, deepspeed_config
 from boldvision.training.schedule import ShuffledBatches, learning_rate, micro_batches
 from boldvision.trials.windows import load_windows
 
@@ -301,6 +302,33 @@ def test_processes_end_with_a_killed_launcher(generator, data, folder):
     for worker in alive:
         worker.kill()
     assert not alive
+
+
+@pytest.mark.survives(
+    "jobs",
+    "One of the processes of a training on several GPUs gets SIGTERM",
+    "All of them end at the same step, and the checkpoint is of that step",
+)
+def test_processes_stop_together(generator, data, folder):
+    out = folder / "stopped_together"
+    process = start(
+        train_arguments(generator, data, out, steps=100_000),
+        TWO_PROCESSES,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 60
+    while not (before := list(checkpoints_of(out).glob("*/step-*.pt"))):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    workers = psutil.Process(process.pid).children()
+    assert len(workers) == 2
+    workers[1].terminate()
+    assert process.wait(timeout=60) != 0
+    states = sorted(checkpoints_of(out).glob("*/step-*.pt"))
+    step = int(states[-1].name.split(".")[0].removeprefix("step-"))
+    assert step % AGREE_EVERY == 0
+    assert states[-1].name > before[-1].name
 
 
 @pytest.mark.parametrize("device_batch_size", [1, 2])
