@@ -84,8 +84,7 @@ def two_processes(study: Study) -> dict[str, Any]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    common = {"WORLD_SIZE": "2", PROCESSES: "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1",
-              "OMP_NUM_THREADS": "1"}  # fmt: skip
+    common = {"WORLD_SIZE": "2", PROCESSES: "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
     variables = [common | {"RANK": str(rank), "MASTER_PORT": str(port)} for rank in range(2)]
     with ended(*(study.start(model, own) for own in variables)) as pair:
         codes = [process.wait(PATIENCE_S) for process in pair]

@@ -142,12 +142,16 @@ class Study:
     def start(
         self, model: Path, variables: Mapping[str, str] | None = None, **training: Any
     ) -> subprocess.Popen:
-        """Begin to train in a process of its own, with these variables of the environment."""
+        """Begin to train in a process of its own, with these variables of the environment.
+
+        On as many threads as here: their number is seen in the last bits of a CPU's sums.
+        """
         script = str(Path(__file__).with_name("on_gpu_process.py"))
+        here = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
         return subprocess.Popen(
             [sys.executable, script, *self.command(model, **training)],
             cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(ROOT)} | (variables or {}),
+            env=os.environ | here | (variables or {}),
         )
 
 
