@@ -64,7 +64,7 @@ def test_a_run_s_setting_reruns_only_what_depends_on_it(tmp_path):
     models = {"dynadiff_train", "reconstruct", "evaluate"}
     assert set(planned) == {*models, *figures, "check_known_answer", "all", "total"}
     assert planned["dynadiff_train"] == 1 + 4
-    assert planned["reconstruct"] == planned["evaluate"] == 1 + 2 * 4
+    assert planned["reconstruct"] == planned["evaluate"] == 2 + 2 * 4  # General: shifts and matrix
 
 
 def test_report_has_the_captions(tmp_path):
