@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+import torch
 from decoder_data import (
     REPOSITORY,
     TWO_PROCESSES,
@@ -14,6 +15,8 @@ from decoder_data import (
     train_arguments,
     write_subject,
 )
+
+from boldvision.decoders.dynadiff_official.zero import read_checkpoint
 
 pytest.importorskip("deepspeed", reason="see envs/optional.in")
 
@@ -73,3 +76,21 @@ def test_a_killed_run_resumes_to_the_same_model(generator, data, folder, undistu
     assert record["losses"] == undisturbed[0]["losses"]
     assert largest_difference(parameters, undisturbed[1]) == 0
     assert not work.exists()
+
+
+def test_the_import_reads_what_deepspeed_wrote_as_deepspeed_does(generator, data, folder):
+    """Frozen, trained and padded parameters of two processes."""
+    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+    work = checkpoints_of(folder / "read")
+    process = launch(generator, data, folder / "read", deepspeed=ZERO, steps=100_000)
+    kill_when(lambda: list(work.glob("*/step-*/progress.json")), process)
+    whole = sorted(work.glob("*/step-*/progress.json"))[0].parent
+    states = next(whole.rglob("mp_rank_00_model_states.pt"))
+    ranks = sorted(states.parent.glob("*zero_pp_rank_*_optim_states.pt"))
+    assert len(ranks) == 2
+    found = read_checkpoint(states, ranks)
+    tag = states.parent.name
+    expected = get_fp32_state_dict_from_zero_checkpoint(str(states.parent.parent), tag=tag)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name].float(), value) for name, value in expected.items())

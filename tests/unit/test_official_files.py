@@ -37,7 +37,7 @@ def test_tensors_are_those_of_torch(tmp_path):
         **{str(t): torch.ones(3).to(t) for t in (torch.float16, torch.bfloat16, torch.bool)},
     }
     found = read_tensors(saved(tmp_path / "file.pt", content), "")
-    expected = torch.load(tmp_path / "file.pt", weights_only=False)
+    expected = torch.load(tmp_path / "file.pt", weights_only=True)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         if torch.is_tensor(value):
