@@ -147,7 +147,8 @@ class Study:
         On as many threads as here: their number is seen in the last bits of a CPU's sums.
         """
         script = str(Path(__file__).with_name("on_gpu_process.py"))
-        here = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(torch.get_num_threads())}
+        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        here = {"PYTHONPATH": path, "OMP_NUM_THREADS": str(torch.get_num_threads())}
         return subprocess.Popen(
             [sys.executable, script, *self.command(model, **training)],
             cwd=ROOT,
