@@ -104,10 +104,12 @@ def markdown() -> str:
         name = kind.model_json_schema()["properties"]["kind"]["const"]
         tables.append(f"### Preprocessing with `kind: {name}`\n\n{_first_line(kind.__doc__)}\n")
         tables.append(_table(kind, "preprocessing.NAME."))
-    for kind in plugins.found("targets"):
-        target = plugins.module("targets", kind, "settings").Target
-        tables.append(f"### Targets with `kind: {kind}`\n\n{_first_line(target.__doc__)}\n")
-        tables.append(_table(target, "targets.NAME."))
+    for section, name in (("targets", "Target"), ("networks", "Network")):
+        for kind in plugins.found(section):
+            settings = plugins.defined(section, kind, "settings", name)
+            title = f"### {section.capitalize()} with `kind: {kind}`"
+            tables.append(f"{title}\n\n{_first_line(settings.__doc__)}\n")
+            tables.append(_table(settings, f"{section}.NAME."))
     for decoder in plugins.found("decoders"):
         run = plugins.module("decoders", decoder, "settings").Run
         tables.append(f"### Runs with `decoder: {decoder}`\n\n{_first_line(run.__doc__)}\n")

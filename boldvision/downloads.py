@@ -84,7 +84,7 @@ def _raw(plan: Plan, preprocessing: str, subject: str, sessions: int) -> Iterato
 
 
 def _of_decoders(plan: Plan, scope: str) -> Iterator[str]:
-    """Generators that are fetched, and what runs and targets name themselves."""
+    """Generators and networks that are fetched, and what runs and targets name themselves."""
     config = plan.config
     for name in dict.fromkeys(model.run for model in models(plan, _evaluations(plan, scope))):
         run = config.run(name)
@@ -93,3 +93,6 @@ def _of_decoders(plan: Plan, scope: str) -> Iterator[str]:
         for generator in (g for settings in (run, *targets) for g in settings.generator_names()):
             if config.generators[generator].repository:
                 yield config.generators[generator].folder
+        for network in (n for settings in (run, *targets) for n in settings.network_names()):
+            if (settings := config.network(network)).files:
+                yield settings.folder

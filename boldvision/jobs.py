@@ -14,6 +14,7 @@ from boldvision.config import BaseRun, Config, Fmriprep, Generator, Training
 from boldvision.datasets.choose import dataset_of
 from boldvision.errors import UserError
 from boldvision.metrics.measures import MEASURES
+from boldvision.networks.settings import BaseNetwork
 from boldvision.paths import Paths
 from boldvision.shipped import ROOT, shipped
 from boldvision.trials import splits
@@ -57,6 +58,11 @@ class Jobs:
             generator.folder: generator
             for generator in config.generators.values()
             if generator.repository
+        }
+        self.fetched_networks = {
+            network.folder: network
+            for network in map(config.network, config.network_names)
+            if network.files
         }
 
     # Models and their files
@@ -154,6 +160,10 @@ class Jobs:
         names = self._run(wildcards).generator_names()
         return [file for name in names for file in self._generator_files(name)]
 
+    def networks(self, wildcards: Any) -> list[str]:
+        """Folders of the networks that a run uses."""
+        return [self._network(name).folder for name in self._run(wildcards).network_names()]
+
     def start(self, wildcards: Any) -> list[str]:
         """The model that a run starts from, if it does."""
         start = self._run(wildcards).pretrained
@@ -228,7 +238,23 @@ class Jobs:
             return [generator.folder]
         return [f"{generator.folder}/{part}/{WEIGHTS}" for part in parts or ("image_unet", "vae")]
 
+    def _network(self, name: str) -> BaseNetwork:
+        settings = self.config.network(name)
+        if settings.files:
+            return settings
+        return settings.model_copy(update={"folder": shipped(settings.folder)})
+
     # Targets
+
+    def target_networks(self, wildcards: Any) -> list[str]:
+        """Folders of the networks that a target uses."""
+        names = self.config.target(wildcards.target).network_names()
+        return [self._network(name).folder for name in names]
+
+    def target_captions(self, wildcards: Any) -> list[str]:
+        """Captions of a subject's images, if a target reads them."""
+        asked = self.config.target(wildcards.target).captions
+        return [self.paths.captions.format(subject=wildcards.subject)] if asked else []
 
     def target_generators(self, wildcards: Any) -> list[str]:
         """Files of the generators that a target uses."""
@@ -239,7 +265,8 @@ class Jobs:
         """A target and its generators."""
         target = self.config.target(wildcards.target)
         generators = {name: self._generator(name) for name in target.generator_names()}
-        return as_json(target=target, generators=generators)
+        networks = {name: self._network(name) for name in target.network_names()}
+        return as_json(target=target, generators=generators, networks=networks)
 
     # Settings and commands
 
@@ -281,6 +308,7 @@ class Jobs:
                 run=run.model_dump(mode="json", exclude=_operational(run) | others),
                 preprocessing=self.config.preprocessing[run.preprocessing],
                 generators={name: self._generator(name) for name in run.stage_generators(stage)},
+                networks={name: self._network(name) for name in run.stage_networks(stage)},
                 window=self.config.window(wildcards.window),
             )
 
@@ -300,6 +328,7 @@ class Jobs:
             run=run.model_dump(mode="json", exclude=_operational(run) | later),
             preprocessing=self.config.preprocessing[run.preprocessing],
             generators={name: self._generator(name) for name in run.generator_names()},
+            networks={name: self._network(name) for name in run.network_names()},
             windows={name: self.config.window(name) for name in names},
             trials=test_set.trials,
             trials_at_most=test_set.trials_at_most,

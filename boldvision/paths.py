@@ -27,8 +27,8 @@ class Paths:
     expdesign, roi, designs, timeseries, betas, rawdata
         What is fetched of NSD: the experiment; of a subject the region and the designs of all runs;
         the BOLD of a session, its betas, and a subject's raw data, which are prepared.
-    images, trials, split, voxels
-        Of a subject: the pictures that were seen, the trial table, a split of the trials, the
+    images, captions, trials, split, voxels
+        Of a subject: the pictures that were seen, what they show in words, the trial table, a split of the trials, the
         voxels of the region.
     bold, series, quality
         Clean series of a subject: their folder, and file and report of a session (two digits).
@@ -62,6 +62,7 @@ class Paths:
         self.rawdata = f"{self.resources}/rawdata/{{subject}}"
 
         self.images = f"{self.resources}/images/{{subject}}.h5"
+        self.captions = f"{self.resources}/captions/{{subject}}.parquet"
         self.trials = f"{self.results}/trials/{{subject}}.parquet"
         self.split = f"{self.results}/splits/{{split}}/{{subject}}.parquet"
         self.voxels = f"{self.results}/voxels/{{subject}}.npz"

@@ -1,7 +1,7 @@
-"""Decoders and targets, found by their folders: ours, and those of `plugins`.
+"""Decoders, targets and networks, found by their folders: ours, and those of `plugins`.
 
-A plug-in's folder holds ``decoders/NAME`` and ``targets/NAME``, laid out as ours. It becomes part
-of the packages ``boldvision.decoders`` and ``boldvision.targets``, here and in every job.
+A plug-in's folder holds ``decoders/NAME``, ``targets/NAME`` and ``networks/NAME``, laid out as ours.
+It becomes part of the packages ``boldvision.decoders`` and so on, here and in every job.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 import boldvision.decoders
+import boldvision.networks
 import boldvision.targets
 from boldvision.errors import UserError
 from boldvision.files import in_one_line, reading
@@ -26,22 +27,28 @@ from boldvision.shipped import shipped
 
 if TYPE_CHECKING:
     from boldvision.config.runs import BaseRun
+    from boldvision.networks.settings import BaseNetwork
     from boldvision.targets.settings import BaseTarget
 
 VARIABLE = "BOLDVISION_PLUGINS"
 """Environment variable with the folders of plug-ins; jobs inherit it."""
 
-PACKAGES = {"decoders": boldvision.decoders, "targets": boldvision.targets}
+PACKAGES = {
+    "decoders": boldvision.decoders,
+    "targets": boldvision.targets,
+    "networks": boldvision.networks,
+}
 SETTINGS = "settings.py"
 SHOWN = "[!._]*"
 """Folders that count: a name with . or _ in front hides one."""
 FILES = {
     "decoders": (SETTINGS, "stages.py", "decoder.py", "cost.py", "rules.smk"),
     "targets": (SETTINGS, "network.py"),
+    "networks": (SETTINGS, "network.py"),
 }
-"""What the folder of a decoder or a target must have."""
-NAMED = {"decoders": "runs.yaml", "targets": "targets.yaml"}
-"""File with the named settings of a decoder or a target."""
+"""What the folder of each must have."""
+NAMED = {"decoders": "runs.yaml", "targets": "targets.yaml", "networks": "networks.yaml"}
+"""File with the named settings of each."""
 STARTS = {"base", "decoder", "kind"}
 """Named settings with one of these are whole; all others only change some of that name."""
 
@@ -74,8 +81,8 @@ def _check(place: Path) -> None:
     folders = [f for kind in FILES for f in place.glob(f"{kind}/{SHOWN}/")]
     if not folders:
         raise UserError(
-            f"plugins: {place}: expected a folder decoders/NAME or targets/NAME in it, found none; "
-            "correct the path"
+            f"plugins: {place}: expected a folder decoders/NAME, targets/NAME or networks/NAME in "
+            "it, found none; correct the path"
         )
     for folder in folders:
         if not re.fullmatch(NAME, folder.name):
@@ -136,7 +143,7 @@ _extend([Path(place) for place in os.environ.get(VARIABLE, "").split(os.pathsep)
 
 
 def found(kind: str) -> dict[str, Path]:
-    """Folder of every decoder (``decoders``) or target (``targets``), by name.
+    """Folder of every decoder (``decoders``), target or network, by name.
 
     Raises
     ------
@@ -161,7 +168,7 @@ def module(kind: str, name: str, part: str) -> Any:
     Raises
     ------
     UserError
-        There is no decoder or target of that name, or the module is not as it should be.
+        There is none of that name, or the module is not as it should be.
     """
     if name not in (known := found(kind)):
         raise UserError(f"{name!r} is none of the {kind}, which are {', '.join(known)}")
@@ -236,6 +243,19 @@ def target_settings(values: dict[str, Any]) -> BaseTarget:
     return _validated("targets", "kind", "Target", values)
 
 
+def network_settings(values: dict[str, Any]) -> BaseNetwork:
+    """Settings of a network, validated by the class ``Network`` of its kind.
+
+    Raises
+    ------
+    UserError
+        The kind is unknown.
+    ValidationError
+        A setting is wrong.
+    """
+    return _validated("networks", "kind", "Network", values)
+
+
 def _validated(kind: str, key: str, name: str, values: dict[str, Any]) -> Any:
     if not isinstance(values, dict) or not isinstance(values.get(key), str):
         raise UserError(f"expected `{key}`, one of the {kind}: {', '.join(found(kind))}")
@@ -250,7 +270,7 @@ def _validated(kind: str, key: str, name: str, values: dict[str, Any]) -> Any:
 
 @dataclass(frozen=True)
 class Named:
-    """Named settings: those that decoders or targets bring, and over them the configuration's.
+    """Named settings: those that decoders, targets or networks bring, and over them the configuration's.
 
     Attributes
     ----------
@@ -265,7 +285,7 @@ class Named:
 
 
 def named(kind: str, own: dict[str, dict[str, Any]], simulated: bool) -> Named:
-    """Runs of the decoders or entries of the targets, from ``runs.yaml`` or ``targets.yaml``.
+    """Runs of the decoders, entries of the targets or networks, from ``runs.yaml`` and so on.
 
     Key `miniature` of such a file has them for simulated data; `real` has what differs for real
     data, down to single settings, or an empty mapping where nothing does. (`test` is the tests'.)
@@ -273,7 +293,7 @@ def named(kind: str, own: dict[str, dict[str, Any]], simulated: bool) -> Named:
     Parameters
     ----------
     kind
-        ``decoders`` or ``targets``.
+        ``decoders``, ``targets`` or ``networks``.
     own
         What the configuration says; it goes over all others.
     simulated

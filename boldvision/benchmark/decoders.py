@@ -81,6 +81,7 @@ def _train(
         data=[data],
         window=plan.config.window(e.window),
         generators=generators,
+        networks={},
         seed=0,
         model=model,
         start=None,
@@ -105,7 +106,7 @@ def _measure_pictures(
 ) -> dict[str, Any]:
     run, window = plan.config.run(e.run), plan.config.window(e.window)
     load = plugins.defined("decoders", run.decoder, "decoder", "load")
-    decoder = load(Trained(run, model, generators, data, 0, best_device()))
+    decoder = load(Trained(run, model, generators, {}, data, 0, best_device()))
     batch = run.reconstruction.batch_size
     shape = batch, window.n_tr, plan.config.subjects[data.name].voxels
     windows = numpy_generator(0, "benchmark", "windows").standard_normal(shape, np.float32)

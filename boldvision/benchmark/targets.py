@@ -13,6 +13,7 @@ from boldvision.decoders.base import SubjectData
 from boldvision.device import best_device
 from boldvision.images import ImageStack
 from boldvision.plan import Plan
+from boldvision.targets.base import Frozen, Stimuli
 from boldvision.targets.stage import BATCH, write_target
 
 
@@ -22,9 +23,9 @@ def measure_target(
     """Images per second, from disk to disk; the file stays for training."""
     target = plan.config.target(name)
     load = plugins.defined("targets", target.kind, "network", "load")
-    network = load(target, generators, best_device())
-    images = ImageStack(data.images)
-    network(images.read(images.image_id[:BATCH]))
+    network = load(target, Frozen(generators, {}, best_device()))
+    images, first = ImageStack(data.images), ImageStack(data.images).image_id[:BATCH]
+    network(Stimuli(first, images.read(first)))
     wait()
     start = time.perf_counter()
     write_target(network, data.images, data.targets[name], BATCH)

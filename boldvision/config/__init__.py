@@ -78,6 +78,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from boldvision.networks.settings import BaseNetwork
     from boldvision.targets.settings import BaseTarget
 
 T = TypeVar("T")
@@ -173,7 +174,12 @@ class Config(Section):
     test_sets: dict[Name, TestSet]
     generators: dict[Name, Generator]
     plugins: Distinct[Place] = Field(
-        default_factory=list, description="folders of decoders and targets of your own"
+        default_factory=list, description="folders of decoders, targets and networks of your own"
+    )
+    networks: dict[Name, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="frozen networks that targets and teachers are made of: a kind of network and "
+        "its settings; laid over the networks' own, boldvision/networks/KIND/networks.yaml",
     )
     targets: dict[Name, dict[str, Any]] = Field(
         default_factory=dict,
@@ -207,7 +213,8 @@ class Config(Section):
         """First of all: the others ask for runs and targets."""
         try:
             plugins.use(self.plugins)
-            for section, kind in (("runs", "decoders"), ("targets", "targets")):
+            for kind in plugins.PACKAGES:
+                section = "runs" if kind == "decoders" else kind
                 own = getattr(self, section)
                 self._named[section] = plugins.named(kind, own, self.miniature is not None)
         except UserError as error:
@@ -224,9 +231,12 @@ class Config(Section):
         for scope in self.scopes.values():
             require(scope.subjects, self.subjects, "scopes: subject", "subjects")
         require([self.scope], self.scopes, "scope", "scopes")
+        for name in self.network_names:
+            self.network(name)
         for name in self.target_names:
-            generators = self.target(name).generator_names()
-            require(generators, self.generators, f"targets.{name}", "generators")
+            target, where = self.target(name), f"targets.{name}"
+            require(target.generator_names(), self.generators, where, "generators")
+            require(target.network_names(), self.network_names, where, "networks")
         for name in self.run_names:
             self._check_run(name, self.run(name))
         for name, test_set in self.test_sets.items():
@@ -275,6 +285,11 @@ class Config(Section):
         """All targets: those that their kinds bring, and those of the configuration."""
         return list(self._named["targets"].settings)
 
+    @property
+    def network_names(self) -> list[str]:
+        """All networks: those that their kinds bring, and those of the configuration."""
+        return list(self._named["networks"].settings)
+
     def run(self, name: str) -> Any:
         """Settings of the named run, its `base` merged in; see `split_run_name`.
 
@@ -304,6 +319,17 @@ class Config(Section):
         """
         return _validated(plugins.target_settings, self._merged("targets", name), "targets", name)
 
+    def network(self, name: str) -> BaseNetwork:
+        """Settings of the named network.
+
+        Raises
+        ------
+        ValueError
+            It does not exist, or a setting is wrong.
+        """
+        settings = self._merged("networks", name)
+        return _validated(plugins.network_settings, settings, "networks", name)
+
     def latents_of(self, run: str, test_set: str) -> str | None:
         """The generator whose latents a test set keeps of a run; None: it keeps pictures."""
         if self.test_sets[test_set].stored == "pictures":
@@ -323,6 +349,7 @@ class Config(Section):
         require([run.preprocessing], self.preprocessing, where, "preprocessing")
         require(run.generator_names(), self.generators, where, "generators")
         require(run.target_names(), self._named["targets"].settings, where, "targets")
+        require(run.network_names(), self.network_names, where, "networks")
         if run.pretrained:
             require([run.pretrained.run], self._named["runs"].settings, where, "runs")
             require(run.pretrained.subjects, self.subjects, where, "subjects")

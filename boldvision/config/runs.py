@@ -132,6 +132,10 @@ class BaseRun(Section):
         """Entries of `generators` that the model uses."""
         return ()
 
+    def network_names(self) -> tuple[str, ...]:
+        """Entries of `networks` that the model uses, beside those of its targets."""
+        return ()
+
     def target_names(self) -> tuple[str, ...]:
         """Entries of `targets` that the model is trained on."""
         return ()
@@ -143,6 +147,10 @@ class BaseRun(Section):
     def stage_generators(self, stage: str) -> tuple[str, ...]:
         """Of `generator_names`, those that a stage of training uses: it reruns for no other."""
         return self.generator_names()
+
+    def stage_networks(self, stage: str) -> tuple[str, ...]:
+        """Of `network_names`, those that a stage of training uses: it reruns for no other."""
+        return self.network_names()
 
     def stage_targets(self, stage: str) -> tuple[str, ...]:
         """Of `target_names`, those that a stage of training reads: it reruns for no other."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -98,7 +98,7 @@ Metric = Annotated[
 """The names of ``boldvision.metrics.measures.MEASURES``."""
 
 
-def require(names: Sequence[str], known: dict[str, Any], where: str, section: str) -> None:
+def require(names: Sequence[str], known: Collection[str], where: str, section: str) -> None:
     """Raise ValueError unless all `names` are in `known`, the entries of `section`."""
     for name in names:
         if name not in known:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from boldvision import config
+from boldvision import config, plugins
+from boldvision.networks.settings import BaseNetwork
 
 
 class Settings(config.Section):
@@ -14,13 +15,16 @@ class Settings(config.Section):
     run: dict[str, Any]
     preprocessing: config.Preprocessing
     generators: dict[str, config.Generator]
+    networks: dict[str, dict[str, Any]] = {}
+
+    def network_settings(self) -> dict[str, BaseNetwork]:
+        """Settings of the networks, validated by their kinds."""
+        return {name: plugins.network_settings(values) for name, values in self.networks.items()}
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """What training and reconstruction are told of settings, data and randomness."""
-    parser.add_argument(
-        "--settings", required=True, help="JSON: run, generators, preprocessing, window(s)"
-    )
+    parser.add_argument("--settings", required=True, help="JSON: run, generators, networks, …")
     parser.add_argument(
         "--data", required=True, help="JSON: trials, split, bold, images, targets, by subject"
     )

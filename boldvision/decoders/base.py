@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,6 +34,7 @@ import numpy as np
 from boldvision.config import Generator, Preprocessing, Window
 from boldvision.errors import UserError
 from boldvision.files import reading, sha256
+from boldvision.networks.settings import BaseNetwork
 from boldvision.targets.base import target_digest
 from boldvision.trials.windows import AveragedWindows, Windows, load_windows
 
@@ -74,6 +75,8 @@ class Job:
         What the decoder will see of a trial.
     generators : dict of str to Generator
         Those that the run names for the stage.
+    networks : dict of str to BaseNetwork
+        Likewise.
     seed : int
     model : Path
         Folder of the model; an earlier stage's folder is ``model / "fit"``.
@@ -89,6 +92,7 @@ class Job:
     data: Sequence[SubjectData]
     window: Window
     generators: Mapping[str, Generator]
+    networks: Mapping[str, BaseNetwork]
     seed: int
     model: Path
     start: Path | None
@@ -118,6 +122,7 @@ class Trained:
     folder : Path
         With a folder of each stage.
     generators : dict of str to Generator
+    networks : dict of str to BaseNetwork
     data : SubjectData
         Of the subject whose windows are decoded.
     seed : int
@@ -128,6 +133,7 @@ class Trained:
     run: Any
     folder: Path
     generators: Mapping[str, Generator]
+    networks: Mapping[str, BaseNetwork]
     data: SubjectData
     seed: int
     device: str
@@ -144,6 +150,14 @@ class Decoder(Protocol):
 
         `keys` seed what is random in each picture, so it does not depend on its batch.
         """
+        ...
+
+
+class TransductiveDecoder(Decoder, Protocol):
+    """A decoder that looks at all windows of a test set before it makes a picture of one."""
+
+    def look_at(self, windows: Iterable[np.ndarray], subject: str) -> None:
+        """Called for each test window with all its BOLD windows, in batches [B, T, V]."""
         ...
 
 

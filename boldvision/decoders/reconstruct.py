@@ -76,10 +76,14 @@ def reconstruct(
     """
     trials = windows.trials
     keys = np.where(trials["trial"] < 0, -trials["image_id"], trials["trial"])
+    batches = [
+        slice(i, min(i + batch_size, len(windows))) for i in range(0, len(windows), batch_size)
+    ]
     constant = 0
+    if hasattr(decoder, "look_at"):
+        decoder.look_at((read_finite(windows, batch, subject) for batch in batches), subject)
     with atomic(out) as part, h5py.File(part, "w") as file:
-        for start in range(0, len(windows), batch_size):
-            batch = slice(start, min(start + batch_size, len(windows)))
+        for batch in batches:
             bold = read_finite(windows, batch, subject)
             if stored == "latents":
                 made = _latents(decoder, bold, subject, keys[batch].tolist())
@@ -164,7 +168,15 @@ def _reconstruct_all(arguments: argparse.Namespace, work: Path) -> None:
     (data,) = read_data(arguments.data, settings.preprocessing)
     read_model_record(arguments.model)
     known = sha256(arguments.model / MODEL)
-    model = Trained(run, arguments.model, settings.generators, data, arguments.seed, best_device())
+    model = Trained(
+        run,
+        arguments.model,
+        settings.generators,
+        settings.network_settings(),
+        data,
+        arguments.seed,
+        best_device(),
+    )
     decoder = plugins.defined("decoders", run.decoder, "decoder", "load")(model)
     code = fingerprint(__name__, f"boldvision.decoders.{run.decoder}.decoder")
     targets = run.target_names() if "targets" in run.reads else ()

@@ -79,6 +79,7 @@ def _job(arguments: argparse.Namespace, work: Path, name: str) -> Job:
         data=data,
         window=settings.window,
         generators=settings.generators,
+        networks=settings.network_settings(),
         seed=arguments.seed,
         model=arguments.out.parent,
         start=arguments.start,

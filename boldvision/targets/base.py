@@ -5,27 +5,63 @@ A target is a package ``boldvision.targets.<kind>`` with the modules
 ``settings``
     with a class ``Target``, a :class:`BaseTarget` with a field ``kind``.
 ``network``
-    with ``load(target, generators, device)``: a function that turns pictures, uint8 [N, H, W, 3],
-    into arrays [N, …] by name, float16 or float32, each image by itself.
+    with ``load(target, frozen)``: a function that turns :class:`Stimuli` into arrays [N, …] by
+    name, float16 or float32, each image by itself; what is random is seeded by image.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from boldvision.config.runs import Generator
 from boldvision.errors import UserError
 from boldvision.hdf5 import contiguous, open_hdf5, plain_dataset, read_text
+from boldvision.networks.settings import BaseNetwork
 
 DIGEST = "sha256"
 """Attribute of a file with the sha256 of its values."""
 
 EXPECTED = "what a frozen network makes of images"
 AGAIN = "run the stage `target` again"
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What a target is made with: the generators and networks that it names.
+
+    Attributes
+    ----------
+    generators : dict of str to Generator
+    networks : dict of str to BaseNetwork
+    device : str
+    """
+
+    generators: Mapping[str, Generator]
+    networks: Mapping[str, BaseNetwork]
+    device: str
+
+
+@dataclass(frozen=True)
+class Stimuli:
+    """Some images, as a target sees them.
+
+    Attributes
+    ----------
+    image_id : ndarray of int64, [N]
+    pictures : ndarray of uint8, [N, H, W, 3]
+    captions : list of list of str, or None
+        Of each image, at least one; None unless the target asks for them.
+    """
+
+    image_id: np.ndarray
+    pictures: np.ndarray
+    captions: Sequence[Sequence[str]] | None = None
 
 
 class TargetFile:

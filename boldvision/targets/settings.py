@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -16,12 +17,19 @@ class BaseTarget(Section):
 
     kind: Name = Field(description="a package of boldvision.targets")
 
+    captions: ClassVar[bool] = False
+    """Whether the network reads the captions of images."""
+
     @abstractmethod
     def bytes_per_image(self, generators: Mapping[str, Generator]) -> float:
         """Size on disk of what it makes of one image; `generators` are those that it uses."""
 
     def generator_names(self) -> tuple[str, ...]:
         """Entries of `generators` that it uses."""
+        return ()
+
+    def network_names(self) -> tuple[str, ...]:
+        """Entries of `networks` that it uses."""
         return ()
 
     def downloads(self) -> tuple[str, ...]:

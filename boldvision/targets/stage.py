@@ -1,4 +1,4 @@
-"""Stage `target`: what a frozen network makes of the images of one subject, each once."""
+"""Stage `target`: what a frozen network makes of one subject's images or captions, each once."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import h5py
 import numpy as np
 
 from boldvision import config, plugins
+from boldvision.captions import read_captions
 from boldvision.cli import settings_from
 from boldvision.device import best_device
 from boldvision.errors import UserError
 from boldvision.files import atomic
 from boldvision.hdf5 import write_text
 from boldvision.images import ImageStack
-from boldvision.targets.base import DIGEST, digest, mapped_values
+from boldvision.targets.base import DIGEST, Frozen, Stimuli, digest, mapped_values
 
 BATCH = 8
 """Pictures together: a VAE takes half a gigabyte for each of 512 px, and is no faster with more."""
@@ -28,12 +29,17 @@ class Settings(config.Section):
 
     target: dict[str, Any]
     generators: dict[str, config.Generator]
+    networks: dict[str, dict[str, Any]] = {}
 
 
 def write_target(
-    network: Callable[[np.ndarray], dict[str, np.ndarray]], images: Path, out: Path, batch_size: int
+    network: Callable[[Stimuli], dict[str, np.ndarray]],
+    images: Path,
+    out: Path,
+    batch_size: int,
+    captions: Path | None = None,
 ) -> None:
-    """Pass every picture of `images` through `network` and write the file `out`.
+    """Pass every picture of `images`, with its captions, through `network`; write the file `out`.
 
     Raises
     ------
@@ -41,11 +47,13 @@ def write_target(
         A value is not finite in the type on disk.
     """
     pictures = ImageStack(images)
+    said = read_captions(captions, pictures.image_id) if captions else None
     with atomic(out) as part, h5py.File(part, "w") as file:
         file["image_id"] = pictures.image_id
         for start in range(0, len(pictures), batch_size):
             ids = pictures.image_id[start : start + batch_size]
-            for name, values in network(pictures.read(ids)).items():
+            here = said[start : start + batch_size] if said else None
+            for name, values in network(Stimuli(ids, pictures.read(ids), here)).items():
                 _require_finite(name, values, ids, images)
                 if name not in file:
                     file.create_dataset(name, (len(pictures), *values.shape[1:]), values.dtype)
@@ -67,13 +75,18 @@ def _require_finite(name: str, values: np.ndarray, ids: np.ndarray, images: Path
 def main(argv: list[str]) -> None:
     """Stage `target`."""
     parser = argparse.ArgumentParser(prog="boldvision target", description=__doc__)
-    parser.add_argument("--settings", required=True, help="JSON: `target` and its `generators`")
+    parser.add_argument(
+        "--settings", required=True, help="JSON: `target`, its `generators` and `networks`"
+    )
     parser.add_argument("--images", type=Path, required=True, help="images of one subject, h5")
+    parser.add_argument("--captions", type=Path, help="captions of the same images, parquet")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--batch-size", type=int, default=BATCH)
     arguments = parser.parse_args(argv)
     settings = Settings.model_validate(settings_from(arguments.settings))
     target = plugins.target_settings(settings.target)
     load = plugins.defined("targets", target.kind, "network", "load")
-    network = load(target, settings.generators, best_device())
-    write_target(network, arguments.images, arguments.out, arguments.batch_size)
+    networks = {n: plugins.network_settings(values) for n, values in settings.networks.items()}
+    network = load(target, Frozen(settings.generators, networks, best_device()))
+    batch_size = arguments.batch_size
+    write_target(network, arguments.images, arguments.out, batch_size, arguments.captions)

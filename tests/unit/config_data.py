@@ -20,7 +20,8 @@ def values_of(*files: str) -> dict[str, Any]:
     """The default configuration, `files` over it, with the runs and targets that come by folder."""
     values = read_values([DEFAULT, *files])
     simulated = values["miniature"] is not None
-    for section, kind in (("runs", "decoders"), ("targets", "targets")):
+    for kind in plugins.PACKAGES:
+        section = "runs" if kind == "decoders" else kind
         values[section] = plugins.named(kind, values.get(section, {}), simulated).settings
     return values
 

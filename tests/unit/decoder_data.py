@@ -228,7 +228,7 @@ def load_model(model: Path, run: dict, generator: config.Generator | None = None
     """The decoder of a trained model."""
     settings = plugins.run_settings(run)
     load = plugins.module("decoders", settings.decoder, "decoder").load
-    return load(Trained(settings, model, {"tiny": generator}, None, seed=0, device="cpu"))
+    return load(Trained(settings, model, {"tiny": generator}, {}, None, seed=0, device="cpu"))
 
 
 def model_bytes(model: Path) -> bytes:

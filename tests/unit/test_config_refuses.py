@@ -48,14 +48,15 @@ FREE_NUMBERS = {
 }
 KINDS = [
     getattr(plugins.module(package, name, "settings"), model)
-    for package, model in (("decoders", "Run"), ("targets", "Target"))
+    for package, model in (("decoders", "Run"), ("targets", "Target"), ("networks", "Network"))
     for name in plugins.found(package)
 ]
 SCHEMAS = [model.model_json_schema() for model in (Config, *KINDS)]
 NAMED = (
-    "subjects", "preprocessing", "windows", "test_sets", "generators", "targets", "runs", "scopes",
+    "subjects", "preprocessing", "windows", "test_sets", "generators", "targets", "networks", "runs",
+    "scopes",
 )  # fmt: skip
-READ_ONE_BY_ONE = ("runs", "targets")
+READ_ONE_BY_ONE = ("runs", "targets", "networks")
 """Sections of which each entry is read by the schema of its own kind."""
 
 

@@ -18,6 +18,7 @@ from boldvision.generators import pretrain
 from boldvision.generators.base import load_generator
 from boldvision.generators.images import to_uint8
 from boldvision.generators.sampler import initial_noise, sample
+from boldvision.targets.base import Frozen
 from boldvision.targets.stage import write_target
 from boldvision.targets.vae import network
 from boldvision.targets.vae.settings import Target
@@ -196,7 +197,9 @@ def test_latents_that_are_not_finite_are_not_cached(generator, subject, tmp_path
     with torch.no_grad():
         frozen.vae.quant_conv.bias[0] = 1e5  # beyond float16
     monkeypatch.setattr(network, "load_vae", lambda _: frozen.vae)
-    encode = network.load(Target(kind="vae", generator="tiny"), {"tiny": generator}, "cpu")
+    encode = network.load(
+        Target(kind="vae", generator="tiny"), Frozen({"tiny": generator}, {}, "cpu")
+    )
     with pytest.raises(UserError, match=r"images.h5: expected finite .* in the mean of image 1\b"):
         write_target(encode, subject.images, tmp_path / "latents.h5", batch_size=4)
     assert not list(tmp_path.iterdir())

@@ -16,6 +16,7 @@ from boldvision.errors import UserError
 from boldvision.generators import base
 from boldvision.generators.base import load_generator
 from boldvision.generators.pretrain import new_scheduler
+from boldvision.targets.base import Frozen
 from boldvision.targets.vae import network
 from boldvision.targets.vae.settings import Target
 
@@ -328,7 +329,7 @@ def test_a_vae_is_read_alone(copy):
     vae = base.load_vae(settings)
     assert all(torch.equal(vae.state_dict()[name], tensor) for name, tensor in whole.items())
     assert not any(parameter.requires_grad for parameter in vae.parameters())
-    assert network.load(Target(kind="vae", generator="tiny"), {"tiny": settings}, "cpu")
+    assert network.load(Target(kind="vae", generator="tiny"), Frozen({"tiny": settings}, {}, "cpu"))
 
 
 def test_names_of_older_diffusers_are_known(copy):

@@ -54,9 +54,9 @@ def test_the_file_holds_the_posterior_of_every_image(encoded):
 def test_few_pictures_are_in_memory_at_a_time(tmp_path, monkeypatch):
     seen = []
 
-    def network(pictures):
-        seen.append(len(pictures))
-        return {"mean": pictures.mean(axis=(1, 2)).astype(np.float16)}
+    def network(stimuli):
+        seen.append(len(stimuli.pictures))
+        return {"mean": stimuli.pictures.mean(axis=(1, 2)).astype(np.float16)}
 
     monkeypatch.setattr(stage.plugins, "target_settings", lambda _: SimpleNamespace(kind="any"))
     monkeypatch.setattr(stage.plugins, "defined", lambda *_: lambda *_: network)

@@ -30,7 +30,9 @@ rule encode_target:
     """What a frozen network makes of a subject's images, once for all runs."""
     input:
         images=PATHS.images,
+        captions=JOBS.target_captions,
         generators=JOBS.target_generators,
+        networks=JOBS.target_networks,
     output:
         PATHS.target,
     log:
@@ -47,6 +49,7 @@ rule encode_target:
         runtime=240,  # 10,000 x 1.1 TFLOP: 6 minutes of an A100 at a tenth of its peak
     params:
         settings=JOBS.target_settings,
+        captions=lambda wildcards, input: [f"--captions={file}" for file in input.captions],
         code=lambda wildcards: CODE.fingerprint(
             "boldvision.targets.stage",
             f"boldvision.targets.{CONFIG.target(wildcards.target).kind}.network",
@@ -54,4 +57,4 @@ rule encode_target:
     shell:
         "python -m boldvision gpu --gpus {resources.gpu:q} --"
         " python -m boldvision target --settings {params.settings:q} --images {input.images:q}"
-        " --out {output:q} &> {log:q}"
+        " {params.captions:q} --out {output:q} &> {log:q}"

@@ -6,6 +6,7 @@ rule reconstruct:
         series=JOBS.tested_series,
         also=JOBS.also_read,
         generators=JOBS.generators,
+        networks=JOBS.networks,
     output:
         directory(PATHS.pictures),
     log:

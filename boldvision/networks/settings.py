@@ -1,0 +1,32 @@
+"""What every network's settings have in common."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from boldvision.config.section import Name, Place, Section, Text
+
+
+class File(Section):
+    """A file that is published."""
+
+    url: str = Field(
+        pattern=r"^https://[^\s'\"]+$", description="where it is; a revision in it pins it"
+    )
+    sha256: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{64}$",
+        description="of its content; null: nobody publishes it, the first one found is trusted",
+    )
+
+
+class BaseNetwork(Section):
+    """Settings of a frozen network, whose weights ship, are fetched, or are there."""
+
+    kind: Name = Field(description="a package of boldvision.networks")
+    folder: Place = Field(description="folder of its weights")
+    files: dict[str, File] = Field(
+        default_factory=dict,
+        description="published files that `folder` is made of, by name; none: it is there",
+    )
+    label: Text = Field("", description="what the weights are; shown wherever results are shown")
