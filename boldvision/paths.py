@@ -28,8 +28,8 @@ class Paths:
         What is fetched of NSD: the experiment; of a subject the region and the designs of all runs;
         the BOLD of a session, its betas, and a subject's raw data, which are prepared.
     images, captions, trials, split, voxels
-        Of a subject: the pictures that were seen, what they show in words, the trial table, a split of the trials, the
-        voxels of the region.
+        Of a subject: the pictures that were seen, what they show in words, the trial table, a
+        split of the trials, the voxels of the region.
     bold, series, quality
         Clean series of a subject: their folder, and file and report of a session (two digits).
     derivatives

@@ -1,7 +1,7 @@
 """Decoders, targets and networks, found by their folders: ours, and those of `plugins`.
 
-A plug-in's folder holds ``decoders/NAME``, ``targets/NAME`` and ``networks/NAME``, laid out as ours.
-It becomes part of the packages ``boldvision.decoders`` and so on, here and in every job.
+A plug-in's folder holds ``decoders/NAME``, ``targets/NAME`` and ``networks/NAME``, laid out as
+ours. It becomes part of the packages ``boldvision.decoders`` and so on, here and in every job.
 """
 
 from __future__ import annotations
@@ -270,7 +270,7 @@ def _validated(kind: str, key: str, name: str, values: dict[str, Any]) -> Any:
 
 @dataclass(frozen=True)
 class Named:
-    """Named settings: those that decoders, targets or networks bring, and over them the configuration's.
+    """Named settings: those that come with folders, and over them the configuration's.
 
     Attributes
     ----------

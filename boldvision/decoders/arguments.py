@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from pydantic import Field
+
 from boldvision import config, plugins
 from boldvision.networks.settings import BaseNetwork
 
@@ -15,7 +17,7 @@ class Settings(config.Section):
     run: dict[str, Any]
     preprocessing: config.Preprocessing
     generators: dict[str, config.Generator]
-    networks: dict[str, dict[str, Any]] = {}
+    networks: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     def network_settings(self) -> dict[str, BaseNetwork]:
         """Settings of the networks, validated by their kinds."""

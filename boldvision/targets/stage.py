@@ -9,6 +9,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from pydantic import Field
 
 from boldvision import config, plugins
 from boldvision.captions import read_captions
@@ -29,7 +30,7 @@ class Settings(config.Section):
 
     target: dict[str, Any]
     generators: dict[str, config.Generator]
-    networks: dict[str, dict[str, Any]] = {}
+    networks: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 def write_target(

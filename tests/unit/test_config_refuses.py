@@ -53,8 +53,8 @@ KINDS = [
 ]
 SCHEMAS = [model.model_json_schema() for model in (Config, *KINDS)]
 NAMED = (
-    "subjects", "preprocessing", "windows", "test_sets", "generators", "targets", "networks", "runs",
-    "scopes",
+    "subjects", "preprocessing", "windows", "test_sets", "generators", "targets", "networks",
+    "runs", "scopes",
 )  # fmt: skip
 READ_ONE_BY_ONE = ("runs", "targets", "networks")
 """Sections of which each entry is read by the schema of its own kind."""
