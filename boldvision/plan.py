@@ -269,6 +269,7 @@ class Plan:
         return {
             **asdict(evaluation),
             "split": run.split,
+            "identified": run.identified,
             "tr_s": getattr(series, "tr_s", None),
             "parquet": self.paths.of(self.paths.scores, evaluation),
             "summary": self.paths.of(self.paths.summary, evaluation),

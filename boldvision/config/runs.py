@@ -119,6 +119,10 @@ class BaseRun(Section):
     environment: ClassVar[str] = "train"
     """Conda environment of reconstruction: a file of ``envs/``, or its full path, less .yaml."""
 
+    identified: ClassVar[float | None] = None
+    """Least two-way identification, by pixels and AlexNet(2), of the miniature's test images; None:
+    nothing is known of its answer, and nothing checked."""
+
     random: ClassVar[bool] = True
     """Whether the seed changes the pictures."""
 

@@ -118,6 +118,7 @@ def evaluation(
         "subjects": trained_on or subject,
         "subject": subject,
         "window": name(trained),
+        "identified": 0.8,
         "tr_s": TR_S,
         "model": str(model / MODEL),
         "parquet": str(stem.with_suffix(".parquet")),

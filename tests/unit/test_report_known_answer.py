@@ -170,6 +170,7 @@ def test_averaging_helps(averaged, passed, tmp_path):
     floor = scored(tmp_path, "Mean image", 0.9)
     tables = results.read([*three, floor]), results.read([*one, floor])
     (found,) = decoding.check_averaging(*tables, "Dynadiff", seed=0)
+    assert found.check == "Dynadiff: averaged repetitions against single trials"
     assert found.passed is passed
     assert found.where == "subj01, subj02, PixCorr"
 
@@ -211,27 +212,34 @@ def test_a_row_that_is_checked_must_be_there(tmp_path):
     items = {"table_5": [scored(tmp_path, "Dynadiff")]}
     with pytest.raises(UserError, match=r"expected a row 'Dynadiff w/ fMRIprep'.*found Dynadiff"):
         checks.findings(items, WINDOWS, truth={}, seed=0)
-    for item, row in (("table_1", "Dynadiff"), ("figure_5", "General")):
+    for item in ("table_1", "figure_5"):
         items = {item: [scored(tmp_path / item, "Mine") | {"reconstructions": "", "stimuli": ""}]}
-        with pytest.raises(UserError, match=f"expected a row '{row}'.*found Mine"):
+        items[item][0]["identified"] = None
+        with pytest.raises(UserError, match="expected a row of a decoder whose .*found Mine"):
             checks.findings(items, WINDOWS, truth={}, seed=0)
 
 
 @pytest.mark.survives(
     "results",
     "A row of another decoder in figure 5 of the miniature",
-    "The known answer is checked on the General model's run alone",
+    "It is checked if the decoder says that its answer is known, else left out",
 )
-def test_no_answer_is_known_of_another_decoder(tmp_path):
-    rows = curve_rows(tmp_path / "one", metrics=["pixcorr", "alexnet_2"])
-    rows += another_decoder(tmp_path / "other", metrics=["pixcorr", "alexnet_2"])
+@pytest.mark.parametrize(("identified", "checked"), [(None, []), (0.8, ["Ridge", "Ridge"])])
+def test_only_known_answers_are_checked(identified, checked, tmp_path):
+    metrics = ["pixcorr", "alexnet_2"]
+    rows = curve_rows(tmp_path / "one", metrics=metrics)
+    other = another_decoder(tmp_path / "other", metrics=metrics, specialized=())
+    rows += [row | {"identified": identified} for row in other]
     truth = {"subj01": {"peak_s": 6.0}}
     found = checks.findings({"figure_5": rows}, WINDOWS, truth, seed=0)
-    assert [f.check.rpartition(", ")[2] for f in found] == ["General", "General", "Specialized"]
+    expected = ["General", "General", "Specialized", *checked]
+    assert [f.check.rpartition(", ")[2] for f in found] == expected
 
 
 def test_identification_asks_for_more_than_chance(tmp_path):
     made, stimuli = files(tmp_path, np.arange(1, 13))
     (evaluation,) = results.read([scored(tmp_path, "Dynadiff", identified=0.79)])
-    findings = check_identification([(evaluation, made, stimuli)])
+    findings = check_identification([(evaluation, made, stimuli, 0.8)])
     assert [f.passed for f in findings] == [True, False]
+    assert findings[0].where == "Dynadiff, subj01, main"
+    assert all(f.passed for f in check_identification([(evaluation, made, stimuli, 0.75)]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -76,6 +76,8 @@ class Reconstruction(config.Reconstruction):
 
 class Run(config.BaseRun):
     """Settings of a Dynadiff model."""
+
+    identified: ClassVar = 0.80
 
     decoder: Literal["dynadiff"] = Field(description="a package of boldvision.decoders")
     generator: Name = Field(description="a name of `generators`")

@@ -89,7 +89,8 @@ def check_averaging(
         Of the bootstrap.
     """
     averaged, single = of_row(averaged, row), of_row(single, row)
-    return [_better("averaged repetitions against single trials", averaged, single, seed)]
+    what = f"{row}: averaged repetitions against single trials"
+    return [_better(what, averaged, single, seed)]
 
 
 def check_leakage(splits: Mapping[str, list[Result]], seed: int) -> list[Finding]:

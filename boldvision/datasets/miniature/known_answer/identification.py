@@ -14,9 +14,6 @@ from boldvision.hdf5 import open_pictures
 from boldvision.metrics.identification import two_way_identification
 from boldvision.report.results import Result
 
-IDENTIFICATION = 0.80
-"""Least two-way identification of held-out images at the training window."""
-
 
 def pixel_identification(reconstructions: Path, stimuli: Path) -> pd.DataFrame:
     """Two-way identification of reconstructions with raw pixels as features.
@@ -60,16 +57,16 @@ def pixel_identification(reconstructions: Path, stimuli: Path) -> pd.DataFrame:
     return pd.DataFrame({"image_id": image_ids, "value": won})
 
 
-def check_identification(models: list[tuple[Result, Path, Path]]) -> list[Finding]:
+def check_identification(models: list[tuple[Result, Path, Path, float]]) -> list[Finding]:
     """Held-out images are identified at the training window, by pixels and by AlexNet(2).
 
     Parameters
     ----------
-    models : list of (evaluation, reconstructions, stimuli)
-        Every trained subject.
+    models : list of (evaluation, reconstructions, stimuli, least)
+        Every trained subject, and the least two-way identification that is expected.
     """
     findings = []
-    for evaluation, reconstructions, stimuli in models:
+    for evaluation, reconstructions, stimuli, least in models:
         scores = {
             "pixels": float(pixel_identification(reconstructions, stimuli)["value"].mean()),
             "AlexNet(2)": float(evaluation.images("alexnet_2")["value"].mean()),
@@ -77,10 +74,10 @@ def check_identification(models: list[tuple[Result, Path, Path]]) -> list[Findin
         findings += [
             Finding(
                 f"identification by {features}",
-                f"{evaluation.subject}, {evaluation.window}",
+                f"{evaluation.row}, {evaluation.subject}, {evaluation.window}",
                 f"{score:.3f}",
-                f">= {IDENTIFICATION:.2f}",
-                score >= IDENTIFICATION,
+                f">= {least:.2f}",
+                score >= least,
             )
             for features, score in scores.items()
         ]
