@@ -17,6 +17,7 @@ from typing import Any
 from boldvision import plugins
 from boldvision.config import Config, Fmriprep, Generator, Preprocessing
 from boldvision.datasets.choose import dataset_of
+from boldvision.networks.settings import BaseNetwork
 from boldvision.paths import MODEL
 from boldvision.plan import Plan
 from boldvision.runs_table import Evaluation
@@ -39,11 +40,17 @@ class Sizes:
         Samples of its window.
     generators : dict of str to Generator
         Those that the run names.
+    networks : dict of str to BaseNetwork
+        Likewise.
+    trials : int
+        Of all that it is trained on, at most; each image is shown about three times.
     """
 
     voxels: Mapping[str, int]
     n_tr: int
     generators: Mapping[str, Generator]
+    networks: Mapping[str, BaseNetwork]
+    trials: int
 
 
 @dataclass(frozen=True)
@@ -136,8 +143,8 @@ class Cost:
         Of all its models, those that are there.
     free
         Models whose training takes no hours.
-    training_hours, testing_hours
-        For new pieces that are not there: training; reconstruction and scores.
+    target_hours, training_hours, testing_hours
+        For new pieces that are not there: targets; training; reconstruction and scores.
     bytes
         Disk for these pieces.
     """
@@ -147,14 +154,15 @@ class Cost:
     new: int
     trained: int
     free: int
+    target_hours: Hours
     training_hours: Hours
     testing_hours: Hours
     bytes: float
 
     @property
     def hours(self) -> Hours:
-        """Training and testing."""
-        return self.training_hours + self.testing_hours
+        """Targets, training and testing."""
+        return self.target_hours + self.training_hours + self.testing_hours
 
 
 def costs(plan: Plan, scope: str, items: Iterable[str], measured: bool = True) -> list[Cost]:
@@ -271,7 +279,20 @@ def _sizes(config: Config, run: Any, subjects: tuple[str, ...] = (), n_tr: int =
         voxels={name: _voxels(config, preprocessing, name) for name in subjects},
         n_tr=n_tr,
         generators={name: config.generators[name] for name in run.generator_names()},
+        networks={name: config.network(name) for name in run.network_names()},
+        trials=sum(_training_trials(config, run, name) for name in subjects),
     )
+
+
+def _training_trials(config: Config, run: Any, subject: str) -> int:
+    """Trials of a subject's sessions that are not of shared images, or not of test runs."""
+    settings, dataset, design = config.subjects[subject], dataset_of(config), config.design
+    per_session = dataset.trials(settings) / settings.sessions
+    trials = per_session * (run.sessions or settings.sessions)
+    test = design.shared_images / design.images_per_subject
+    if "test_runs" in splits.keywords(run.split):
+        test = config.time_resolved_test_runs / dataset.task_runs(settings)
+    return round(trials * (1 - test))
 
 
 def _pieces(plan: Plan, evaluations: list[Evaluation], speeds: Speeds) -> Iterator[Piece]:
@@ -283,7 +304,7 @@ def _pieces(plan: Plan, evaluations: list[Evaluation], speeds: Speeds) -> Iterat
         settings = plan.config.run(run)
         yield from _series(plan, settings.preprocessing, subject)
         for target in settings.target_names():
-            yield _target(plan, target, subject)
+            yield _target(plan, target, subject, speeds)
     yield from (_model(plan, model, speeds) for model in trained)
     for e in evaluations:
         yield from _test(plan, e, speeds)
@@ -312,11 +333,15 @@ def _voxels(config: Config, preprocessing: Preprocessing, subject: str) -> int:
     return FSAVERAGE5 if on_surface else config.subjects[subject].voxels
 
 
-def _target(plan: Plan, name: str, subject: str) -> Piece:
+def _target(plan: Plan, name: str, subject: str, speeds: Speeds) -> Piece:
     target = plan.config.target(name)
     generators = {name: plan.config.generators[name] for name in target.generator_names()}
-    size = plan.config.design.images_per_subject * target.bytes_per_image(generators)
-    return Piece("targets", plan.paths.target.format(target=name, subject=subject), Hours(), size)
+    networks = {name: plan.config.network(name) for name in target.network_names()}
+    images = plan.config.design.images_per_subject
+    work = target.teraflop_per_image(generators, networks)
+    size = images * target.bytes_per_image(generators, networks)
+    path = plan.paths.target.format(target=name, subject=subject)
+    return Piece("targets", path, speeds.job(speeds.target(images, work)), size)
 
 
 def _model(plan: Plan, model: Model, speeds: Speeds) -> Piece:
@@ -359,6 +384,7 @@ def _cost(item: str, needed: dict[str, Piece], paid: set[str], measured: bool) -
         new=sum(piece.path not in paid for piece in trained),
         trained=sum(map(there, trained)),
         free=sum(piece.stage == "free models" for piece in needed.values()),
+        target_hours=hours("targets"),
         training_hours=hours("models"),
         testing_hours=hours("reconstructions", "scores"),
         bytes=sum(piece.bytes for piece in left),

@@ -22,7 +22,10 @@ CARDS = {"A100": 312.0, "H100": 989.0}
 
 DEFAULT, NSD = "config/config.yaml", "config/nsd.yaml"
 TARGETS = ROOT / "docs" / "targets.md"
-HEADER = ["item", "models", "new", "trained", "free", "training h", "testing h", "speed", "disk"]
+HEADER = [
+    *("item", "models", "new", "trained", "free"),
+    *("targets h", "training h", "testing h", "speed", "disk"),
+]
 UNITS = {"kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 
 
@@ -61,15 +64,15 @@ def of_scope(plan: Plan, scope: str, left: list[Cost], markdown: bool = False) -
 Scope {scope} of {plan.config.dataset}.
 - new: models that no item above needs; trained: models that are there; free: models that take no
   training.
-- h: hours of one {costs.gpu}, for what is new and not there; testing: reconstruction and scores.
+- h: hours of one {costs.gpu}, for what is new and not there; targets: what frozen networks make of
+  images; testing: reconstruction and scores.
   Operations are counted on the networks; "speed" says how many a second, if several, of each part:
   - own models: as those of the run that are there were trained;
   - benchmark: as `benchmark_gpu` measured on this machine, with the same settings;
   - assumed: {_assumption(plan)}.
 - disk: for what is new and not there. In all: {_listed(disk_by_stage(plan, scope))}.
 - {_raw_data(plan, scope)}
-- Not counted: preprocessing, fMRIPrep and its derivatives, targets' encoding, networks of generator
-  and metrics."""
+- Not counted: preprocessing, fMRIPrep and its derivatives, files of networks."""
 
 
 def _raw_data(plan: Plan, scope: str) -> str:
@@ -219,7 +222,7 @@ def _trained(plan: Plan, item: str) -> str:
 
 def _row(cost: Cost) -> list[str]:
     counts = (cost.models, cost.new, cost.trained, cost.free)
-    hours = map(_range, (cost.training_hours, cost.testing_hours))
+    hours = map(_range, (cost.target_hours, cost.training_hours, cost.testing_hours))
     return [cost.item, *map(str, counts), *hours, _speed(cost), _bytes(cost.bytes)]
 
 
@@ -227,6 +230,8 @@ def _values(cost: Cost) -> dict[str, str | float]:
     """A line of ``plan.tsv``."""
     return {
         **{name: getattr(cost, name) for name in ("item", "models", "new", "trained", "free")},
+        "target_hours_least": cost.target_hours.least,
+        "target_hours_most": cost.target_hours.most,
         "training_hours_least": cost.training_hours.least,
         "training_hours_most": cost.training_hours.most,
         "testing_hours_least": cost.testing_hours.least,

@@ -65,6 +65,11 @@ class Speeds:
     def __init__(self, plan: Plan, measured: bool):
         self.plan, self.measured, self.costs = plan, measured, plan.config.costs
 
+    def target(self, images: float, teraflop: float) -> Hours:
+        """Of so many images, each of which takes so many operations, 10^12."""
+        slow, fast = (share * self.costs.peak_teraflop_per_s for share in self.costs.share)
+        return _hours(ASSUMED, images * teraflop / fast / 3600, images * teraflop / slow / 3600)
+
     def training(self, run: str, stage: str, work: Work) -> Hours:
         """Of one model's stage."""
         other = _hours(ASSUMED, work.hours)
@@ -118,10 +123,12 @@ def samples_per_s(plan: Plan, run: str, stage: str) -> float | None:
 
 
 def told(config: Config, name: str) -> dict[str, Any]:
-    """What a run's speed depends on, JSON values: the run and its generators."""
+    """What a run's speed depends on, JSON values: the run, its generators and networks."""
     run = config.run(name)
     generators = {n: config.generators[n].model_dump(mode="json") for n in run.generator_names()}
-    return {"run": run.model_dump(mode="json"), "generators": generators}
+    networks = {n: config.network(n).model_dump(mode="json") for n in run.network_names()}
+    whole = run.model_dump(mode="json")
+    return {"run": whole, "generators": generators, "networks": networks}
 
 
 def metrics_told(config: Config) -> dict[str, Any]:

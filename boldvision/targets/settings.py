@@ -10,6 +10,7 @@ from pydantic import Field
 
 from boldvision.config.runs import Generator
 from boldvision.config.section import Name, Section
+from boldvision.networks.settings import BaseNetwork
 
 
 class BaseTarget(Section):
@@ -21,8 +22,16 @@ class BaseTarget(Section):
     """Whether the network reads the captions of images."""
 
     @abstractmethod
-    def bytes_per_image(self, generators: Mapping[str, Generator]) -> float:
-        """Size on disk of what it makes of one image; `generators` are those that it uses."""
+    def bytes_per_image(
+        self, generators: Mapping[str, Generator], networks: Mapping[str, BaseNetwork]
+    ) -> float:
+        """Size on disk of what it makes of one image, with the generators and networks it names."""
+
+    def teraflop_per_image(
+        self, generators: Mapping[str, Generator], networks: Mapping[str, BaseNetwork]
+    ) -> float:
+        """Operations that this takes, 10^12 (`boldvision.flop`)."""
+        return 0.0
 
     def generator_names(self) -> tuple[str, ...]:
         """Entries of `generators` that it uses."""

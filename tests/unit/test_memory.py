@@ -84,7 +84,7 @@ def test_the_remedy_fits_the_run():
 def test_what_is_counted_is_what_autograd_saves(generator):
     """Of the tiny generator, whose weights are real here; a card's attention saves a seed too."""
     run = plugins.run_settings(run_settings(dropout=0.0))
-    counted = held(run, Sizes({"subj01": 5}, 3, {"tiny": generator}))
+    counted = held(run, Sizes({"subj01": 5}, 3, {"tiny": generator}, {}, 0))
     frozen = load_generator(generator)
     model = Dynadiff({"subj01": 5}, 3, frozen, run).train()
     parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
@@ -114,7 +114,7 @@ def nsd():
     )
     changes = {"brain_module": {"hidden": 1552}, "lora": {"rank": 4}}
     run = plugins.run_settings(run_settings(changes=changes, precision="bf16"))
-    return held(run, Sizes({"subj01": 15724}, 6, {"tiny": settings}))
+    return held(run, Sizes({"subj01": 15724}, 6, {"tiny": settings}, {}, 0))
 
 
 def test_a_batch_of_the_paper_fits_80_gib(nsd):

@@ -35,14 +35,14 @@ class Target(BaseTarget):
     kind: Literal["shade"]
     scale: float = 1.0
 
-    def bytes_per_image(self, generators):
+    def bytes_per_image(self, generators, networks):
         return 4
 """,
     "network.py": """
 import numpy as np
 
-def load(target, generators, device):
-    return lambda pictures: {"shade": target.scale * pictures.mean((1, 2, 3), np.float32)}
+def load(target, frozen):
+    return lambda s: {"shade": target.scale * s.pictures.mean((1, 2, 3), np.float32)}
 """,
     "targets.yaml": "miniature: {dark: {kind: shade, scale: 0.5}}\nreal: {dark: {}}\n",
 }
@@ -125,7 +125,7 @@ def test_two_of_one_name(tmp_path):
 )
 def test_no_plugin_in_the_folder(tmp_path):
     for place in (tmp_path, tmp_path / "gone"):
-        assert f"plugins: {place}: expected a folder decoders/NAME or" in refused(place)
+        assert f"plugins: {place}: expected a folder decoders/NAME, targets/NAME or" in refused(place)
     copied(tmp_path, "a b")
     assert "decoders/a b: expected a name of a-z, 0-9 and _; rename it" in refused(tmp_path)
 

@@ -37,7 +37,8 @@ VALUES = (int, float, str, list, tuple, dict, set)
 """What would change a result and no fingerprint, were it imported from a module of settings."""
 
 BEFORE_A_JOB = {
-    *("bytes_per_image", "check", "downloads", "draws", "generator_names", "lacks"),
+    *("bytes_per_image", "teraflop_per_image", "check", "downloads", "draws", "generator_names"),
+    *("network_names", "lacks"),
     *("latent_generator", "require", "shifted"),
     *("stage_generators", "stage_targets", "target_names"),
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from boldvision.config import Generator
 from boldvision.costs import Picture, Sizes, Work
 from boldvision.decoders.dynadiff.settings import BrainModule, Lora, Run
 from boldvision.flop import teraflop
-from boldvision.shipped import shipped
+from boldvision.generators.sizes import meta_inputs, meta_unet, operations
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -36,9 +35,9 @@ def picture(run: Run, sizes: Sizes) -> Picture:
     Keys and values of a condition are computed once, not in each step.
     """
     generator, steps = sizes.generators[run.generator], run.reconstruction.steps
-    forward, of_condition, decode = _sampling(generator)
-    unet = 2 * (steps * forward - (steps - 1) * of_condition)
-    return Picture(generator.image_px, unet + decode)
+    count = operations(generator)
+    unet = 2 * (steps * count.unet - (steps - 1) * count.of_condition)
+    return Picture(generator.image_px, unet + count.decode)
 
 
 def trained_parameters(run: Run, sizes: Sizes) -> int:
@@ -81,7 +80,7 @@ def _unet_step(generator: Generator, what: Any, lora: Lora, twice: bool) -> floa
     """Teraflop of a sample; the gradient also goes to its condition."""
     import torch
 
-    unet, inputs = unet_of(generator, what, lora), _inputs(generator)
+    unet, inputs = unet_of(generator, what, lora), meta_inputs(generator)
     inputs["encoder_hidden_states"].requires_grad_()
     if twice:
         unet.train().enable_gradient_checkpointing()
@@ -95,61 +94,13 @@ def _trained_of_unet(generator: Generator, what: Any, lora: Lora) -> int:
     return sum(p.numel() for p in parameters if p.requires_grad)
 
 
-@cache
-def _sampling(generator: Generator) -> tuple[float, float, float]:
-    """Teraflop of the U-Net, of keys and values of the condition in it, of the VAE's decoder."""
-    import torch
-    from diffusers import AutoencoderKL
-
-    from boldvision.generators.base import full_size_vae_config
-
-    unet, inputs = unet_of(generator, "none", None), _inputs(generator)
-    keys_and_values = sum(
-        2 * layer.in_features * layer.out_features
-        for name, layer in unet.named_modules()
-        if name.endswith(("attn2.to_k", "attn2.to_v"))
-    )
-    with torch.device("meta"), torch.no_grad():
-        vae = AutoencoderKL.from_config(_sizes(generator, "vae") or full_size_vae_config())
-        decode = teraflop(lambda: vae.decode(inputs["sample"]))
-        forward = teraflop(lambda: unet(**inputs))
-    return forward, generator.tokens * keys_and_values / 1e12, decode
-
-
 def unet_of(generator: Generator, what: Any, lora: Any) -> Any:
     """The U-Net of a generator's size, with what is trained of it, without its weights."""
     import torch
-    from diffusers import UNet2DConditionModel
 
     from boldvision.decoders.dynadiff.model import finetune
-    from boldvision.generators.base import full_size_unet_config
 
+    unet = meta_unet(generator)
     with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(
-            _sizes(generator, "image_unet") or full_size_unet_config()
-        ).requires_grad_(False)
         finetune(unet, what, lora)
     return unet
-
-
-def _sizes(generator: Generator, part: str) -> dict[str, Any] | None:
-    """Sizes of a network of the tiny generator, which ships; None: they are published ones."""
-    from diffusers import UNet2DConditionModel
-
-    if generator.kind != "tiny":
-        return None
-    folder = Path(shipped(generator.folder)) / part
-    return UNet2DConditionModel.load_config(folder, local_files_only=True)
-
-
-def _inputs(generator: Generator) -> dict[str, Any]:
-    """Of a U-Net, for one picture."""
-    import torch
-
-    side = generator.image_px // 8
-    with torch.device("meta"):
-        return {
-            "sample": torch.empty(1, 4, side, side),
-            "timestep": torch.zeros(1, dtype=torch.int64),
-            "encoder_hidden_states": torch.empty(1, generator.tokens, generator.width),
-        }
