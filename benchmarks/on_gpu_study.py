@@ -18,9 +18,8 @@ from accelerate.state import AcceleratorState, GradientState
 from safetensors.torch import load_file
 
 from boldvision import cli
-from boldvision.benchmark.data import random_subject, usable
+from boldvision.benchmark.data import Parts, random_subject, usable
 from boldvision.benchmark.targets import measure_target
-from boldvision.config import Generator
 from boldvision.config.load import load_config
 from boldvision.config_docs import read_values
 from boldvision.decoders.base import SubjectData
@@ -91,15 +90,15 @@ class Study:
         config = self.exact.config
         data = random_subject(self.folder / "subject", config, RUN, SUBJECT, 16)
         for name in data.targets:
-            measure_target(self.exact, name, self.generators, data)
+            measure_target(self.exact, name, self.parts, data)
         return data
 
     @property
-    def generators(self) -> dict[str, Generator]:
-        """Those of the comparable run, which ship."""
-        config = self.exact.config
-        names = config.run(RUN).generator_names()
-        return {name: usable(config.generators[name], self.folder)[0] for name in names}
+    def parts(self) -> Parts:
+        """What the comparable run needs, which ships."""
+        parts = Parts(self.exact.config, self.folder)
+        parts.add(self.exact.config.run(RUN))
+        return parts
 
     def command(self, model: Path, **training: Any) -> list[str]:
         """Arguments of ``python -m boldvision`` that train the comparable run."""
@@ -109,7 +108,7 @@ class Study:
         settings = as_json(
             run=own,
             preprocessing=self.subject.preprocessing,
-            generators=self.generators,
+            generators=self.parts.generators,
             window=config.window("main"),
         )
         places = asdict(self.subject)

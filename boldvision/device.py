@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
+
+from boldvision.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +27,7 @@ def hold_frozen(network: torch.nn.Module, precision: str) -> None:
     """Hold the frozen weights of linear layers and convolutions as autocast would cast them.
 
     Autocast casts weights that are not trained anew in every forward pass. Norms stay in float32,
-    in which autocast computes them. On a card, convolutions go over channels last.
+    in which autocast computes them.
 
     Parameters
     ----------
@@ -42,8 +46,23 @@ def hold_frozen(network: torch.nn.Module, precision: str) -> None:
             for parameter in module.parameters(recurse=False):
                 if not parameter.requires_grad:
                     parameter.data = parameter.data.to(dtype)
-    if any(parameter.is_cuda for parameter in network.parameters()):
-        network.to(memory_format=torch.channels_last)
+
+
+def fuse(network: torch.nn.Module) -> None:
+    """Compile a network in place, at its first call: the same function, but for rounding.
+
+    Raises
+    ------
+    UserError
+        There is no C compiler, which torch would miss after minutes.
+    """
+    known = [name for name in (os.environ.get("CC"), "gcc", "clang") if name]
+    if not any(map(shutil.which, known)):
+        raise UserError(
+            "`training.compile`: expected a C compiler, found none (gcc, clang, or what the "
+            "variable CC names); load one, or set `compile: false`: a third slower"
+        )
+    network.compile()
 
 
 def autocast(device: torch.device | str, precision: str) -> AbstractContextManager[None]:

@@ -83,12 +83,21 @@ def _raw(plan: Plan, preprocessing: str, subject: str, sessions: int) -> Iterato
         yield pattern.format(**where), paths.series.format(**where)
 
 
+def _of_captions(plan: Plan) -> Iterator[str]:
+    """What the captions of all subjects are made of."""
+    yield plan.paths.stimulus_table
+    if plan.config.coco.folder is None:
+        yield plan.paths.annotations
+
+
 def _of_decoders(plan: Plan, scope: str) -> Iterator[str]:
     """Generators and networks that are fetched, and what runs and targets name themselves."""
     config = plan.config
     for name in dict.fromkeys(model.run for model in models(plan, _evaluations(plan, scope))):
         run = config.run(name)
         targets = [config.target(target) for target in run.target_names()]
+        if any(target.captions for target in targets):
+            yield from _of_captions(plan)
         yield from (file for settings in (run, *targets) for file in settings.downloads())
         for generator in (g for settings in (run, *targets) for g in settings.generator_names()):
             if config.generators[generator].repository:

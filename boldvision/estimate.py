@@ -167,9 +167,9 @@ Each target is counted alone, with nothing made yet. Items share models: once `t
 {table}
 
 - **Hours and minutes** are of one card or core. Operations are counted on the networks; how many a
-  second is assumed, from what we aim at to what the released recipe reached: nothing was measured
-  on a card here. After `snakemake benchmark_gpu` (3 minutes) `plan_paper` uses the speed of yours;
-  after a run's first model, that model's.
+  second is assumed, from what our training step reached on one H200 to what the released recipe
+  reached. After `snakemake benchmark_gpu` (minutes) `plan_paper` uses the speed of your card; after
+  a run's first model, that model's.
 - **Real NSD**: {real}.
 - **Miniature**: training, reconstruction and scores; simulating, preparing and drawing come on top.
   {small}.

@@ -38,11 +38,11 @@ LEFT_OUT = {
     "places: where things lie, how they get there and whether they changed": (
         "boldvision.files",
         "boldvision.fingerprint",
-        "boldvision.metrics.transfer",
         "boldvision.paths",
         "boldvision.plugins",
         "boldvision.shipped",
         "boldvision.statements",
+        "boldvision.transfer",
     ),
     "processes: which of them, on which cards, do the work": (
         "boldvision.children",

@@ -13,6 +13,7 @@ from boldvision import plugins
 from boldvision.config import BaseRun, Config, Fmriprep, Generator, Training
 from boldvision.datasets.choose import dataset_of
 from boldvision.errors import UserError
+from boldvision.generators import base as generators
 from boldvision.metrics.measures import MEASURES
 from boldvision.networks.settings import BaseNetwork
 from boldvision.paths import Paths
@@ -236,7 +237,8 @@ class Jobs:
         generator = self._generator(name)
         if generator.repository:
             return [generator.folder]
-        return [f"{generator.folder}/{part}/{WEIGHTS}" for part in parts or ("image_unet", "vae")]
+        networks = [part for part in generators.parts(generator.kind) if part != "scheduler"]
+        return [f"{generator.folder}/{part}/{WEIGHTS}" for part in parts or networks]
 
     def _network(self, name: str) -> BaseNetwork:
         settings = self.config.network(name)
@@ -244,12 +246,21 @@ class Jobs:
             return settings
         return settings.model_copy(update={"folder": shipped(settings.folder)})
 
+    def network_settings(self, wildcards: Any) -> str:
+        """Kind and published files of a network that is fetched."""
+        network = self.fetched_networks[wildcards.folder]
+        return as_json(**network.model_dump(mode="json", include={"kind", "files"}))
+
     # Targets
 
     def target_networks(self, wildcards: Any) -> list[str]:
         """Folders of the networks that a target uses."""
         names = self.config.target(wildcards.target).network_names()
         return [self._network(name).folder for name in names]
+
+    def annotations(self, wildcards: Any) -> str:
+        """COCO's captions: the folder that has them, or the archive that is fetched."""
+        return self.config.coco.folder or self.paths.annotations
 
     def target_captions(self, wildcards: Any) -> list[str]:
         """Captions of a subject's images, if a target reads them."""
@@ -394,6 +405,12 @@ class Jobs:
     def served(self, *prefixes: str) -> str:
         """Beginning of a command that downloads keys with these prefixes, see `Dataset.served`."""
         return self.dataset.served(self.config.s3, *prefixes)
+
+    @property
+    def coco_served(self) -> str:
+        """The same for COCO's archive, which the simulated bucket holds too."""
+        s3 = self.config.s3.model_copy(update={"bucket": self.config.coco.bucket})
+        return self.dataset.served(s3, "annotations/")
 
     def endpoint(self, wildcards: Any) -> list[str]:
         """End of that command."""

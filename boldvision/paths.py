@@ -27,6 +27,8 @@ class Paths:
     expdesign, roi, designs, timeseries, betas, rawdata
         What is fetched of NSD: the experiment; of a subject the region and the designs of all runs;
         the BOLD of a session, its betas, and a subject's raw data, which are prepared.
+    stimulus_table, annotations
+        Which image of COCO each image is, and COCO's archive of captions.
     images, captions, trials, split, voxels
         Of a subject: the pictures that were seen, what they show in words, the trial table, a
         split of the trials, the voxels of the region.
@@ -53,6 +55,8 @@ class Paths:
         self.logs, self.benchmarks = f"logs/{dataset}", f"benchmarks/{dataset}"
 
         self.expdesign = f"{self.resources}/nsddata/experiments/nsd/nsd_expdesign.mat"
+        self.stimulus_table = f"{self.resources}/nsddata/experiments/nsd/nsd_stim_info_merged.csv"
+        self.annotations = f"{self.resources}/coco/annotations_trainval2017.zip"
         self.roi = f"{self.resources}/nsddata/ppdata/{{subject}}/func1pt8mm/roi/nsdgeneral.nii.gz"
         series = f"{self.resources}/nsddata_timeseries/ppdata/{{subject}}/func1pt8mm"
         self.designs = f"{series}/design"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ import numpy as np
 from accelerate.state import AcceleratorState, GradientState
 
 from boldvision import costs, plugins
+from boldvision.benchmark.data import Parts
 from boldvision.benchmark.timing import calls_per_s
-from boldvision.config import BaseRun, Generator, Training
+from boldvision.config import BaseRun, Training
 from boldvision.decoders.base import Job, SubjectData, Trained
 from boldvision.decoders.record import RECORD, write_model_record
 from boldvision.device import best_device
@@ -29,7 +29,7 @@ WARM_STEPS, LEAST_STEPS, MOST_STEPS = 2, 4, 1000
 def measure_decoder(
     plan: Plan,
     e: Evaluation,
-    generators: Mapping[str, Generator],
+    parts: Parts,
     data: SubjectData,
     model: Path,
     peak: float,
@@ -41,22 +41,22 @@ def measure_decoder(
     about `seconds`. Loading is not counted.
     """
     run = plan.config.run(e.run)
-    needed = {name: generators[name] for name in run.generator_names()}
     found: dict[str, Any] = {"run": e.run, "settings": told(plan.config, e.run)}
     works = costs.training(plan, costs.Model(e.run, e.subject, e.window, 0))
     for stage, work in works.items():
 
         def train(steps: int, stage: str = stage) -> dict[str, Any]:
-            return _train(plan, e, stage, steps, needed, data, model)
+            return _train(plan, e, stage, steps, parts, data, model)
 
         rate = train(WARM_STEPS).get("samples_per_second")
         if rate:
-            batch = next(s.batch_size for s in _trainings(run).values())
+            sections = _trainings(run)
+            batch = sections.get(stage, next(iter(sections.values()))).batch_size
             steps = int(np.clip(seconds * rate / batch, LEAST_STEPS, MOST_STEPS))
             rate = train(steps)["samples_per_second"]
             found[stage] = _speed("samples_per_s", rate, work.teraflop, peak)
     write_model_record(model, run.decoder, works)
-    found["pictures"] = _measure_pictures(plan, e, needed, data, model, peak, seconds)
+    found["pictures"] = _measure_pictures(plan, e, parts, data, model, peak, seconds)
     return found
 
 
@@ -65,7 +65,7 @@ def _train(
     e: Evaluation,
     stage: str,
     steps: int,
-    generators: Mapping[str, Generator],
+    parts: Parts,
     data: SubjectData,
     model: Path,
 ) -> dict[str, Any]:
@@ -80,8 +80,8 @@ def _train(
         run=_with_steps(plan.config.run(e.run), steps),
         data=[data],
         window=plan.config.window(e.window),
-        generators=generators,
-        networks={},
+        generators=parts.generators,
+        networks=parts.networks,
         seed=0,
         model=model,
         start=None,
@@ -98,7 +98,7 @@ def _train(
 def _measure_pictures(
     plan: Plan,
     e: Evaluation,
-    generators: Mapping[str, Generator],
+    parts: Parts,
     data: SubjectData,
     model: Path,
     peak: float,
@@ -106,10 +106,13 @@ def _measure_pictures(
 ) -> dict[str, Any]:
     run, window = plan.config.run(e.run), plan.config.window(e.window)
     load = plugins.defined("decoders", run.decoder, "decoder", "load")
-    decoder = load(Trained(run, model, generators, {}, data, 0, best_device()))
+    frozen = parts.generators, parts.networks
+    decoder = load(Trained(run, model, *frozen, data, 0, best_device()))
     batch = run.reconstruction.batch_size
     shape = batch, window.n_tr, plan.config.subjects[data.name].voxels
     windows = numpy_generator(0, "benchmark", "windows").standard_normal(shape, np.float32)
+    if hasattr(decoder, "look_at"):
+        decoder.look_at(iter([windows]), data.name)
     keys = list(range(batch))
     rate = batch * calls_per_s(lambda: decoder.reconstruct(windows, data.name, keys), seconds)
     return _speed("pictures_per_s", rate, costs.picture(plan, e.run).teraflop, peak)

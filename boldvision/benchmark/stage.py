@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from boldvision import costs
-from boldvision.benchmark.data import random_subject, usable
+from boldvision.benchmark.data import Parts, random_subject
 from boldvision.benchmark.decoders import measure_decoder
 from boldvision.benchmark.scoring import measure_scores
 from boldvision.benchmark.targets import measure_target
@@ -53,7 +53,8 @@ def measure(plan: Plan, scratch: Path, seconds: float, images: int) -> dict[str,
     ----------
     plan : Plan
     scratch : Path
-        For random data, and random weights of generators that are not there: 2 GB each.
+        For random data, and random weights of generators and networks that are not there: up to
+        3 GB each.
     seconds : float
         That each part is measured for.
     images : int
@@ -64,26 +65,23 @@ def measure(plan: Plan, scratch: Path, seconds: float, images: int) -> dict[str,
         JSON values. Speeds are of the second run of each part, on warm data.
     """
     began, peak = time.monotonic(), peak_teraflop_per_s()
+    parts = Parts(plan.config, scratch)
     found: dict[str, Any] = {
         **device(),
         "peak_teraflop_per_s": peak,
-        "weights": {},
+        "weights": parts.weights,
         "targets": {},
         "decoders": {},
     }
-    generators = {}
     for e in chosen(plan):
         run = plan.config.run(e.run)
-        for name in run.generator_names():
-            if name not in generators:
-                settings = usable(plan.config.generators[name], scratch / name)
-                generators[name], found["weights"][name] = settings
+        parts.add(run)
         folder = scratch / run.decoder
         data = random_subject(folder, plan.config, e.run, e.subject, images)
         for name in run.target_names():
-            speed = _part(measure_target, plan, name, generators, data)
+            speed = _part(measure_target, plan, name, parts, data)
             found["targets"][name] = speed
-        speed = _part(measure_decoder, plan, e, generators, data, folder / "model", peak, seconds)
+        speed = _part(measure_decoder, plan, e, parts, data, folder / "model", peak, seconds)
         found["decoders"][run.decoder] = speed
         shutil.rmtree(folder)
     found["scores"] = _part(measure_scores, plan.config, images, seconds)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from boldvision import plugins
-from boldvision.config.dataset import S3, Design, Miniature, Subject
+from boldvision.config.dataset import S3, Bucket, Coco, Design, Miniature, Subject
 from boldvision.config.figures import Figures
 from boldvision.config.messages import messages
 from boldvision.config.runs import (
@@ -52,6 +52,8 @@ __all__ = [
     "S3",
     "BaseRun",
     "Betas",
+    "Bucket",
+    "Coco",
     "Config",
     "Costs",
     "Design",
@@ -150,6 +152,7 @@ class Config(Section):
         description="true: you signed the NSD Data Access Agreement (naturalscenesdataset.org)",
     )
     s3: S3 = S3()
+    coco: Coco = Coco()
     raw: Place | None = Field(None, description="an existing copy of the bucket, used in place")
     keep_raw: bool = Field(
         False,

@@ -15,15 +15,12 @@ Session = Annotated[int, Field(ge=1, le=40)]
 """1-based; NSD has 40 core sessions (NSD Data Manual)."""
 
 
-class S3(Section):
-    """Where the raw data are."""
+class Bucket(Section):
+    """A bucket that anyone may read."""
 
-    bucket: Word = Field("natural-scenes-dataset", description="S3 bucket")
-    region: Word = Field("us-east-2", description="AWS region of the bucket")
+    bucket: Word = Field(description="S3 bucket")
+    region: Word = Field(description="AWS region of the bucket")
     endpoint: str | None = Field(None, description="S3 endpoint address; null means AWS")
-    serve: Place | None = Field(
-        None, description="folder served as that bucket on loopback around each download"
-    )
 
     @field_validator("endpoint")
     @classmethod
@@ -41,6 +38,30 @@ class S3(Section):
         if not well_formed or url.query or url.fragment or not endpoint.isprintable():
             raise ValueError(f"{expected}, found {endpoint!r}")
         return endpoint
+
+
+class S3(Bucket):
+    """Where the raw data are."""
+
+    bucket: Word = Field("natural-scenes-dataset", description="S3 bucket")
+    region: Word = Field("us-east-2", description="AWS region of the bucket")
+    serve: Place | None = Field(
+        None,
+        description="folder served as that bucket, and as COCO's, on loopback around each download",
+    )
+
+
+class Coco(Bucket):
+    """Where COCO's annotations are: what people said of the images."""
+
+    bucket: Word = Field("images.cocodataset.org", description="S3 bucket of COCO")
+    region: Word = Field("us-east-1", description="AWS region of the bucket")
+    folder: Place | None = Field(
+        None,
+        description="a folder that has them, captions_train2017.json and captions_val2017.json or "
+        "the archive annotations_trainval2017.zip, used in place; null: the archive is fetched",
+    )
+    sha256: str | None = Field(None, pattern=SHA256, description="sha256 of the archive")
 
 
 class Subject(Section):

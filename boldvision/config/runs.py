@@ -35,8 +35,12 @@ Split = Annotated[
 class Generator(Section):
     """A latent diffusion model that turns condition tokens into images."""
 
-    kind: Literal["tiny", "versatile_diffusion"] = Field(description="architecture")
-    folder: Place = Field(description="folder with `image_unet`, `vae` and `scheduler`")
+    kind: Literal["tiny", "tiny_dual", "versatile_diffusion", "versatile_diffusion_dual"] = Field(
+        description="architecture; dual: conditioned on an image and a text, mixed"
+    )
+    folder: Place = Field(
+        description="folder with `image_unet`, `vae`, `scheduler`, and of a dual kind `text_unet`"
+    )
     repository: str | None = Field(
         None,
         pattern=REPOSITORY,
@@ -46,6 +50,10 @@ class Generator(Section):
     image_px: Pixels = Field(description="side of a generated image, pixels")
     tokens: Count = Field(description="condition tokens")
     width: Count = Field(description="channels of a condition token")
+    text_tokens: Count | None = Field(
+        None, description="tokens of a text that also conditions; null: not a dual kind"
+    )
+    text_width: Count | None = Field(None, description="channels of such a token")
     label: Text = Field("", description="what the weights are; shown wherever results are shown")
 
     @model_validator(mode="after")
@@ -54,12 +62,34 @@ class Generator(Section):
             raise ValueError("`repository` and `revision` need each other")
         return self
 
+    @model_validator(mode="after")
+    def _has_text(self) -> Generator:
+        dual = self.kind.endswith("_dual")
+        for key in ("text_tokens", "text_width"):
+            if (getattr(self, key) is not None) != dual:
+                raise ValueError(
+                    f"found kind {self.kind!r} {'without' if dual else 'with'} `{key}`; expected "
+                    "`text_tokens` and `text_width` with a dual kind, and no other"
+                )
+        return self
+
 
 class Pretrained(Section):
     """A model of other subjects that a new subject starts from (paper, appendix E)."""
 
     run: Name = Field(description="a name of `runs`")
     subjects: Distinct[Name] = Field(min_length=1, description="subjects it was trained on")
+
+
+class OneCycle(Section):
+    """Learning rate and momentum in one cycle, each along two halves of a cosine."""
+
+    peak_at: float = Field(0.3, gt=0, lt=1, description="part of the steps that the rate rises")
+    start: float = Field(25.0, ge=1, le=1e9, description="peak, divided by the rate at first")
+    end: float = Field(1e4, ge=1, le=1e9, description="rate at first, divided by that at last")
+    momentum: tuple[Decay, Decay] = Field(
+        (0.95, 0.85), description="AdamW's first beta at first and at last, and at the peak"
+    )
 
 
 class Training(Section):
@@ -72,9 +102,15 @@ class Training(Section):
     )
     learning_rate: float = Field(gt=0, le=10, description="peak of the schedule")
     weight_decay: float = Field(0.01, ge=0, le=100, description="AdamW's decoupled weight decay")
+    undecayed: tuple[Name, ...] = Field(
+        (), description="parameters whose name contains one of these are not decayed"
+    )
     betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="AdamW's decay of its moments")
     warmup_steps: int = Field(
         1000, ge=0, le=100_000_000, description="steps of linear rise to the peak"
+    )
+    one_cycle: OneCycle | None = Field(
+        None, description="rise and fall in place of these steps and a cosine to zero; null: not"
     )
     gradient_clip: float | None = Field(
         None, gt=0, le=1e6, description="largest gradient norm; null: none"
@@ -83,7 +119,11 @@ class Training(Section):
     activation_checkpointing: bool = Field(
         False, description="compute activations twice, not keep them: a quarter of the memory"
     )
-    compile: bool = Field(False, description="whether `torch.compile` fuses what is trained")
+    compile: bool = Field(
+        False,
+        description="whether `torch.compile` fuses what is trained: faster after two minutes, with "
+        "less memory; needs a C compiler",
+    )
     checkpoint_every_s: float = Field(
         1800, ge=0, le=1e6, description="seconds between checkpoints, written beside the training"
     )

@@ -1,9 +1,11 @@
 """What the workflow asks of a dataset: the one interface that hides where data come from.
 
 `boldvision.signal`, `boldvision.trials`, `boldvision.report` and all that decodes import no
-dataset. They meet it in four files (`boldvision.paths`), which its rules make:
+dataset. They meet it in five files (`boldvision.paths`), which its rules make:
 
 - ``images``, the pictures that a subject saw, by `boldvision.images.write_images`;
+- ``captions``, what people said of these pictures, at least one caption of each, by
+  `boldvision.captions.write_captions`; only targets that read captions ask for it;
 - ``trials``, one row per trial, in order of presentation: the columns that
   `boldvision.trials.table` lists, by its `write_trials`; `boldvision.trials.splits` splits them;
 - ``series`` and ``quality``, a session's clean series and the report on them, by
@@ -14,14 +16,14 @@ dataset. They meet it in four files (`boldvision.paths`), which its rules make:
 To add one:
 
 1. A folder here with ``dataset.py``, whose object has what `Dataset` lists, and a module with
-   ``main(argv)`` for each stage: download, trials, preparation of a session. What datasets share is
-   there already: `boldvision.signal` reads volumes of a region and cleans them, runs fMRIPrep and
-   reads its derivatives.
+   ``main(argv)`` for each stage: download, captions, trials, preparation of a session. What
+   datasets share is there already: `boldvision.signal` reads volumes of a region and cleans them,
+   runs fMRIPrep and reads its derivatives.
 2. A line in `boldvision.datasets.choose`, and one per stage in `boldvision.cli`.
 3. In ``boldvision/config``, its subjects (`Subject`) and, where its series are of another kind, a
    preprocessing.
 4. In ``workflow/rules``, rules that make these files, included by the Snakefile in place of NSD's
-   (`download`, `preprocess`, `betas`, `fmriprep`, `trials`).
+   (`download`, `captions`, `preprocess`, `betas`, `fmriprep`, `trials`).
 """
 
 from __future__ import annotations

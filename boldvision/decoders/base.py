@@ -34,7 +34,6 @@ import numpy as np
 from boldvision.config import Generator, Preprocessing, Window
 from boldvision.errors import UserError
 from boldvision.files import reading, sha256
-from boldvision.networks.settings import BaseNetwork
 from boldvision.targets.base import target_digest
 from boldvision.trials.windows import AveragedWindows, Windows, load_windows
 
@@ -92,7 +91,7 @@ class Job:
     data: Sequence[SubjectData]
     window: Window
     generators: Mapping[str, Generator]
-    networks: Mapping[str, BaseNetwork]
+    networks: Mapping[str, Any]
     seed: int
     model: Path
     start: Path | None
@@ -133,7 +132,7 @@ class Trained:
     run: Any
     folder: Path
     generators: Mapping[str, Generator]
-    networks: Mapping[str, BaseNetwork]
+    networks: Mapping[str, Any]
     data: SubjectData
     seed: int
     device: str

@@ -76,9 +76,7 @@ def reconstruct(
     """
     trials = windows.trials
     keys = np.where(trials["trial"] < 0, -trials["image_id"], trials["trial"])
-    batches = [
-        slice(i, min(i + batch_size, len(windows))) for i in range(0, len(windows), batch_size)
-    ]
+    batches = [slice(start, start + batch_size) for start in range(0, len(windows), batch_size)]
     constant = 0
     if hasattr(decoder, "look_at"):
         decoder.look_at((read_finite(windows, batch, subject) for batch in batches), subject)

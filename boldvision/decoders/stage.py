@@ -29,7 +29,7 @@ def main(name: str, argv: list[str]) -> None:
 
     A killed job goes on from ``<out>.checkpoint``, if seed, subjects, their data, the model it
     started from, earlier stages, all settings and the code are the same. One job at a time works
-    on ``--out``. The last stage writes the model's ``model.json``.
+    on ``--out``. The last stage writes the model's ``model.json``, if all are there (`listing`).
     """
     decoder, stage = name.split(".")
     known = plugins.stages(decoder)
@@ -55,7 +55,7 @@ def main(name: str, argv: list[str]) -> None:
         run(job)
         (job.model / MODEL).unlink(missing_ok=True)  # it lists what is no longer there
         replace_folder(job.out, arguments.out)
-        if stage == list(known)[-1]:
+        if stage == list(known)[-1] and all((job.model / name).is_dir() for name in known):
             write_model_record(job.model, decoder, known)
         shutil.rmtree(work)
 

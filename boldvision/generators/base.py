@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 
 SIZES = "the sizes of a network of diffusers"
 PARTS = ("image_unet", "vae", "scheduler")
+"""Subfolders of every generator."""
+
+DUAL = ("tiny_dual", "versatile_diffusion_dual")
+"""Kinds with a text U-Net beside the image U-Net."""
+
+TINY = ("tiny", "tiny_dual")
+"""Kinds whose sizes are in their folder, not published."""
+
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 REMEDY = (
     "remove the generator's folder and run again to fetch it anew, or correct `generators.….folder`"
@@ -53,7 +61,7 @@ class Generator:
     @property
     def latent_shape(self) -> tuple[int, int, int]:
         """Channels, height and width of a latent."""
-        side = _latent_side(self.settings, self.vae)
+        side = latent_side(self.settings, self.vae)
         return self.vae.config.latent_channels, side, side
 
     def to(self, device: torch.device | str) -> Generator:
@@ -75,10 +83,10 @@ def load_generator(settings: config.Generator) -> Generator:
     from diffusers import DDIMScheduler, UNet2DConditionModel
 
     vae = load_vae(settings)
-    _check_settings(settings, vae)
+    _check_settings(settings)
     folder = _part(settings, "scheduler")
     file = folder / "scheduler_config.json"
-    stated = _read_json(file, "a noise schedule of diffusers")
+    stated = read_json(file, "a noise schedule of diffusers")
     schedule = properties(DDIMScheduler, NOISE_SCHEDULE, UNUSED_BY_SAMPLERS)
     check(file, stated, DDIMScheduler, schedule, SCHEDULE_REMEDY)
     with reading(file, "a noise schedule of diffusers", REMEDY):
@@ -101,8 +109,8 @@ def load_vae(settings: config.Generator) -> AutoencoderKL:
     folder = _part(settings, "vae")
     vae = _network(AutoencoderKL, folder, _vae_properties(settings))
     file = folder / "config.json"
-    scale = _read_json(file, SIZES).get("scaling_factor")  # has a default, that of Stable Diffusion
-    if settings.kind == "tiny" and not (isinstance(scale, float) and 0 < scale < math.inf):
+    scale = read_json(file, SIZES).get("scaling_factor")  # has a default, that of Stable Diffusion
+    if settings.kind in TINY and not (isinstance(scale, float) and 0 < scale < math.inf):
         raise UserError(
             f"{file}: scaling_factor: expected the number that brings latents to a standard "
             f"deviation of 1, found {json.dumps(scale)}. {NETWORK_REMEDY}."
@@ -110,22 +118,29 @@ def load_vae(settings: config.Generator) -> AutoencoderKL:
     return vae
 
 
+def parts(kind: str) -> tuple[str, ...]:
+    """Subfolders that a generator of a kind is read from."""
+    return (*PARTS, "text_unet") if kind in DUAL else PARTS
+
+
 def _part(settings: config.Generator, name: str) -> Path:
-    folder = Path(settings.folder)
-    for part in PARTS:
+    folder, expected = Path(settings.folder), parts(settings.kind)
+    for part in expected:
         if not (folder / part).is_dir():
             raise UserError(
-                f"{folder}: expected the folders {', '.join(PARTS)}, found no {part}. Fetch the "
+                f"{folder}: expected the folders {', '.join(expected)}, found no {part}. Fetch the "
                 "generator with rule `download_generator`, or set `generators.….folder`."
             )
     return folder / name
 
 
-def _check_settings(settings: config.Generator, vae: AutoencoderKL) -> None:
+def _check_settings(settings: config.Generator) -> None:
     """Refuse a picture or tokens of another size than the networks were trained on."""
+    if settings.kind in TINY:
+        return
     expected = {"image_px": 512, "tokens": 257, "width": 768}
-    if settings.kind == "tiny":
-        expected = {"tokens": _latent_side(settings, vae) ** 2}
+    if settings.kind in DUAL:
+        expected |= {"text_tokens": 77, "text_width": 768}
     for key, value in expected.items():
         if (found := getattr(settings, key)) != value:
             raise UserError(
@@ -134,7 +149,8 @@ def _check_settings(settings: config.Generator, vae: AutoencoderKL) -> None:
             )
 
 
-def _latent_side(settings: config.Generator, vae: AutoencoderKL) -> int:
+def latent_side(settings: config.Generator, vae: AutoencoderKL) -> int:
+    """Height and width of a latent."""
     return settings.image_px // 2 ** (len(vae.config.block_out_channels) - 1)
 
 
@@ -142,7 +158,7 @@ def _vae_properties(settings: config.Generator) -> dict[str, Any]:
     """Of a tiny VAE, those that the configuration also says; the rest is in its parameters."""
     from diffusers import AutoencoderKL
 
-    if settings.kind == "tiny":
+    if settings.kind in TINY:
         return {"in_channels": 3, "out_channels": 3, "sample_size": settings.image_px}
     return properties(AutoencoderKL, full_size_vae_config(), {"sample_size", "force_upcast"})
 
@@ -151,14 +167,21 @@ def _unet_properties(settings: config.Generator, vae: AutoencoderKL) -> dict[str
     """Of a tiny U-Net, those that the configuration and the VAE also say."""
     from diffusers import UNet2DConditionModel
 
-    if settings.kind == "tiny":
-        channels, side = vae.config.latent_channels, _latent_side(settings, vae)
+    if settings.kind in TINY:
+        channels, side = vae.config.latent_channels, latent_side(settings, vae)
         sizes = {"in_channels": channels, "out_channels": channels, "sample_size": side}
         return sizes | {"cross_attention_dim": settings.width}
     return properties(UNet2DConditionModel, full_size_unet_config(), {"sample_size"})
 
 
-def _read_json(file: Path, expected: str) -> dict[str, Any]:
+def read_json(file: Path, expected: str) -> dict[str, Any]:
+    """A JSON object of a generator's folder.
+
+    Raises
+    ------
+    UserError
+        It is none; `expected` says what it should be.
+    """
     with reading(file, expected, REMEDY):
         stated = json.loads(file.read_text())
         if not isinstance(stated, dict):
@@ -173,7 +196,7 @@ def _network(kind: type[N], folder: Path, expected: dict[str, Any]) -> N:
     """
     from safetensors import safe_open
 
-    stated = _read_json(folder / "config.json", SIZES)
+    stated = read_json(folder / "config.json", SIZES)
     check(folder / "config.json", stated, kind, expected, NETWORK_REMEDY)
     file = folder / WEIGHTS
     with reading(file, "the parameters of a network of diffusers", REMEDY):

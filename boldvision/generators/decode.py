@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,10 +47,20 @@ def decode_latents(
     UserError
         A picture is not finite.
     """
-    values = torch.as_tensor(latents).to(vae.device, torch.float32)
-    together = max(1, PLACES // values[0, 0].numel())
-    with autocast(vae.device, precision):
-        pictures = np.concatenate(
-            [to_uint8(vae.decode(some).sample, rounding) for some in values.split(together)]
-        )
+    decoded = _decoded(vae, torch.as_tensor(latents), precision)
+    pictures = np.concatenate([to_uint8(some, rounding) for some in decoded])
     return blur_faces(pictures) if blur else pictures
+
+
+@torch.no_grad()
+def decode_values(vae: AutoencoderKL, latents: torch.Tensor, precision: str = "no") -> torch.Tensor:
+    """The same, as the VAE has them: float [N, 3, px, px], about [-1, 1] but not cut there."""
+    return torch.cat([some.float() for some in _decoded(vae, latents, precision)])
+
+
+def _decoded(vae: AutoencoderKL, latents: torch.Tensor, precision: str) -> Iterator[torch.Tensor]:
+    values = latents.to(vae.device, torch.float32)
+    for some in values.split(max(1, PLACES // values[0, 0].numel())):
+        with autocast(vae.device, precision):
+            decoded = vae.decode(some).sample
+        yield decoded

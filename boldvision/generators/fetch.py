@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from boldvision.errors import UserError
 from boldvision.files import atomic, machine_fault, only_job, reading, replace_folder
-from boldvision.generators.base import PARTS
+from boldvision.generators.base import parts
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoSibling
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 WEIGHTS = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 """Names of a network's weights in diffusers, the preferred one first."""
 
+PUBLISHED = "versatile_diffusion"
 
-def fetch(repository: str, revision: str, out: Path) -> None:
+
+def fetch(repository: str, revision: str, out: Path, kind: str = PUBLISHED) -> None:
     """Write folder `out`: the parts of a generator, and ``ledger.tsv`` with what was downloaded.
 
     Files wait in ``<out>.partial`` until all are there, so a killed download goes on.
@@ -36,6 +38,8 @@ def fetch(repository: str, revision: str, out: Path) -> None:
         Commit.
     out : Path
         Folder; replaced if it exists.
+    kind : str
+        Of the generator, which says its parts.
 
     Raises
     ------
@@ -46,7 +50,7 @@ def fetch(repository: str, revision: str, out: Path) -> None:
     partial = out.with_name(f"{out.name}.partial")
     with only_job(out):
         ledger = ["file\tbytes\tsha256"]
-        files = wanted(_listed(repository, revision), repository)
+        files = wanted(_listed(repository, revision), repository, kind)
         for file in files:
             path = _download(repository, revision, file, partial)
             ledger.append(f"{file.rfilename}\t{path.stat().st_size}\t{checked(path, file)}")
@@ -71,7 +75,7 @@ def _remove_others(folder: Path, kept: set[Path]) -> None:
             path.unlink()
 
 
-def wanted(files: list[RepoSibling], repository: str) -> list[RepoSibling]:
+def wanted(files: list[RepoSibling], repository: str, kind: str) -> list[RepoSibling]:
     """Configuration and weights of every part of a generator, among the files of a repository.
 
     Raises
@@ -81,7 +85,7 @@ def wanted(files: list[RepoSibling], repository: str) -> list[RepoSibling]:
     """
     by_name = {file.rfilename: file for file in files}
     found = []
-    for part in PARTS:
+    for part in parts(kind):
         choices = (
             [("scheduler_config.json",)] if part == "scheduler" else [("config.json",), WEIGHTS]
         )
@@ -200,6 +204,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="boldvision generator", description=__doc__)
     parser.add_argument("--repository", required=True, help="on the Hugging Face Hub: owner/name")
     parser.add_argument("--revision", required=True, help="commit")
+    parser.add_argument("--kind", default=PUBLISHED, help="of the generator: it says the parts")
     parser.add_argument("--out", type=Path, required=True, help="folder of the generator")
     arguments = parser.parse_args(argv)
-    fetch(arguments.repository, arguments.revision, arguments.out)
+    fetch(arguments.repository, arguments.revision, arguments.out, arguments.kind)

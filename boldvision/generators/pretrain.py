@@ -14,21 +14,15 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import save_model
 from torch import nn
-from tqdm import tqdm
 
 from boldvision import config
 from boldvision.cli import settings_from
-from boldvision.datasets.miniature.scenes import render_all
-from boldvision.errors import UserError
+from boldvision.datasets.miniature.scenes import SCENE_SEED, render_all
 from boldvision.files import replace_folder
 from boldvision.generators.images import to_tensor
 from boldvision.generators.properties import NOISE_SCHEDULE
 from boldvision.generators.timesteps import draw_timesteps
-from boldvision.parameters import non_finite
-from boldvision.training.schedule import learning_rate
-
-SCENE_SEED = 1_000_000
-"""Far from the seeds of the miniature dataset: no scene is shared with it."""
+from boldvision.networks.pretraining import descend, require_finite
 
 BATCH = 48
 
@@ -82,7 +76,7 @@ def new_scheduler() -> DDIMScheduler:
 
 def train_vae(vae: AutoencoderKL, pictures: torch.Tensor, steps: int, seed: int) -> None:
     """Absolute plus squared error and a small Kullback-Leibler term."""
-    for picture in _descend(vae.parameters(), pictures, steps, seed, peak=3e-3):
+    for picture in _batches(vae.parameters(), pictures, steps, seed, peak=3e-3):
         posterior = vae.encode(picture).latent_dist
         error = vae.decode(posterior.sample()).sample - picture
         divergence = posterior.kl().mean() / posterior.mean[0].numel()
@@ -103,13 +97,8 @@ def train_unet(
     """Predict the noise in scaled `latents` given tokens, dropped in one sample of ten."""
     parameters = [*unet.parameters(), *encoder.parameters()]
     n = scheduler.config.num_train_timesteps
-    for clean in _descend(parameters, latents, steps, seed, peak=2e-3):
-        uniform = torch.rand(len(clean))
-        t = torch.where(
-            torch.rand(len(clean)) < 0.5,
-            draw_timesteps(uniform, "cubic", n),
-            draw_timesteps(uniform, "uniform", n),
-        )
+    for clean in _batches(parameters, latents, steps, seed, peak=2e-3):
+        t = training_timesteps(len(clean), n)
         noise = torch.randn_like(clean) + 0.1 * torch.randn(len(clean), clean.shape[1], 1, 1)
         tokens = encoder(clean + 0.2 * torch.randn_like(clean))
         tokens = tokens * (torch.rand(len(clean), 1, 1) >= 0.1)
@@ -118,26 +107,25 @@ def train_unet(
         (predicted - noise).square().mean().backward()
 
 
-def _descend(parameters, data: torch.Tensor, steps: int, seed: int, peak: float) -> Iterator:
-    """Yield batches; after each backward pass of the caller, take an AdamW step."""
-    parameters = list(parameters)
+def training_timesteps(size: int, n: int) -> torch.Tensor:
+    """Timesteps [size] of 0 … n-1: noisy ones preferred in half of the samples."""
+    uniform = torch.rand(size)
+    return torch.where(
+        torch.rand(size) < 0.5,
+        draw_timesteps(uniform, "cubic", n),
+        draw_timesteps(uniform, "uniform", n),
+    )
+
+
+def _batches(parameters, data: torch.Tensor, steps: int, seed: int, peak: float) -> Iterator:
+    """Yield batches; after each backward pass of the caller, a step is taken."""
     torch.manual_seed(seed)
-    optimizer = torch.optim.AdamW(parameters, weight_decay=0.0)
-    for step in tqdm(range(steps), unit="step", mininterval=10):
-        optimizer.param_groups[0]["lr"] = learning_rate(step, peak, steps // 20 + 1, steps)
-        optimizer.zero_grad()
+    for _ in descend(parameters, steps, peak):
         yield data[torch.randint(len(data), (BATCH,))]
-        norm = nn.utils.clip_grad_norm_(parameters, 1.0)
-        if not norm.isfinite():
-            raise UserError(
-                f"pretraining: expected finite gradients, found norm {norm} at step {step + 1} of "
-                f"{steps}; nothing was written. Take more scenes (--scenes) or another --seed."
-            )
-        optimizer.step()
 
 
 def pretrain(
-    settings: config.Generator, n_scenes: int, vae_steps: int, unet_steps: int, seed: int, out: Path
+    settings: config.Generator, scenes: int, vae_steps: int, unet_steps: int, seed: int, out: Path
 ) -> None:
     """Train both networks and write them to folder `out` in float16, as they ship.
 
@@ -147,7 +135,7 @@ def pretrain(
         The optimization diverged.
     """
     torch.manual_seed(seed)
-    pictures = to_tensor(render_all(SCENE_SEED, n_scenes, settings.image_px), settings.image_px)
+    pictures = to_tensor(render_all(SCENE_SEED, scenes, settings.image_px), settings.image_px)
     vae = new_vae(settings.image_px)
     train_vae(vae, pictures, vae_steps, seed)
     with torch.no_grad():
@@ -157,11 +145,7 @@ def pretrain(
     scheduler = new_scheduler()
     train_unet(unet, encoder, scheduler, latents * vae.config.scaling_factor, unet_steps, seed)
     for network in (vae, unet, encoder):
-        if name := non_finite(network.half().state_dict()):
-            raise UserError(
-                f"pretraining: expected parameters that are finite as float16, found NaN or "
-                f"infinity in {name}; nothing was written. Take more scenes or another seed."
-            )
+        require_finite(network.half().state_dict())
     part = out.with_name(f"{out.name}.part")
     part.mkdir(parents=True, exist_ok=True)
     vae.save_pretrained(part / "vae")
@@ -179,14 +163,20 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--vae-steps", type=int, default=5_000)
     parser.add_argument("--unet-steps", type=int, default=6_000)
     parser.add_argument("--seed", type=int, default=0)
+    dual = parser.add_argument_group("of a dual generator")
+    dual.add_argument("--clip", help="JSON: the configuration of the tiny CLIP")
+    dual.add_argument("--start", type=Path, help="folder of the tiny generator, as it begins")
+    dual.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args(argv)
-    settings = config.Generator(**settings_from(arguments.settings))
-    pretrain(
-        settings,
-        arguments.scenes,
-        arguments.vae_steps,
-        arguments.unet_steps,
-        arguments.seed,
-        arguments.out,
-    )
+    arguments = vars(parser.parse_args(argv))
+    settings = config.Generator(**settings_from(arguments.pop("settings")))
+    clip, start, batch_size = (arguments.pop(name) for name in ("clip", "start", "batch_size"))
+    if settings.kind == "tiny_dual":
+        from boldvision.generators.pretrain_dual import pretrain_dual
+        from boldvision.networks.clip.settings import Network
+
+        del arguments["vae_steps"]
+        network = Network(**settings_from(clip))
+        pretrain_dual(settings, network, start, batch_size=batch_size, **arguments)
+    else:
+        pretrain(settings, **arguments)

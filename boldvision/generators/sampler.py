@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +14,10 @@ from boldvision.seeds import derive
 
 if TYPE_CHECKING:
     from diffusers import DDIMScheduler, DDPMScheduler
+
+Predict = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Of latents [2 N, channels, height, width] and a timestep, the noise: without a condition in the
+first half, given one in the second."""
 
 
 def initial_noise(
@@ -80,19 +84,34 @@ def sample(
     scheduler.set_timesteps(steps)
     tokens = torch.cat([unconditional.expand_as(condition), condition])
     latents = noise * scheduler.init_noise_sigma
+
+    def predict(noisy: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return generator.unet(noisy, t, encoder_hidden_states=tokens).sample
+
     with constant_tokens(generator.unet):
         for t in scheduler.timesteps:
-            predicted = generator.unet(
-                torch.cat([latents, latents]), t, encoder_hidden_states=tokens
-            ).sample
-            without, given = predicted.float().chunk(2)  # their difference is small
-            epsilon = without + guidance_scale * (given - without)
+            epsilon = guided(predict, latents, t, guidance_scale)
             latents = scheduler.step(epsilon, t, latents, generator=streams).prev_sample
-    _require_finite(latents, steps)
+    require_finite(latents, steps)
     return latents / generator.vae.config.scaling_factor
 
 
-def _require_finite(latents: torch.Tensor, steps: int) -> None:
+def guided(
+    predict: Predict, latents: torch.Tensor, t: torch.Tensor, guidance_scale: float
+) -> torch.Tensor:
+    """Noise in `latents` [N, ...], ``u + scale * (c - u)``, of one call with both."""
+    without, given = predict(torch.cat([latents, latents]), t).float().chunk(2)
+    return without + guidance_scale * (given - without)  # their difference is small
+
+
+def require_finite(latents: torch.Tensor, steps: int) -> None:
+    """Refuse sampled latents that are not finite.
+
+    Raises
+    ------
+    UserError
+        Says what to do.
+    """
     if not torch.isfinite(latents).all():
         raise UserError(
             f"sampling: expected finite latents after {steps} steps, found NaN or infinity. Set "

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 from boldvision.errors import UserError
 from boldvision.files import atomic, reading
 from boldvision.metrics.pins import sha256_of
-from boldvision.metrics.sources import DINO
-from boldvision.metrics.transfer import download
-from boldvision.metrics.trust import REMEDY
+from boldvision.metrics.sources import DINO, REMEDY, SETTING
+from boldvision.transfer import download
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -71,9 +70,9 @@ def fetch(url: str, cache: Path) -> list[Path]:
     """
     backbone, *archived = files(cache)
     if not backbone.exists():
-        download(DINO, backbone).replace(backbone)
+        download(DINO, backbone, SETTING).replace(backbone)
     if not all(path.exists() for path in archived):
-        archive = download(url, cache / Path(url).name)
+        archive = download(url, cache / Path(url).name, SETTING)
         _extract(archive, cache)
         archive.unlink()
     return files(cache)

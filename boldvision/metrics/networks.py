@@ -12,10 +12,11 @@ from boldvision.config import Network
 from boldvision.device import best_device
 from boldvision.errors import UserError
 from boldvision.files import reading
-from boldvision.metrics import dreamsim, trust, weights
+from boldvision.metrics import dreamsim, weights
 from boldvision.metrics.architectures import NETWORKS, Architecture
 from boldvision.metrics.pins import parse
 from boldvision.metrics.pixels import unit_range
+from boldvision.metrics.sources import REMEDY
 from boldvision.seeds import derive
 
 
@@ -74,7 +75,7 @@ class FeatureNetwork:
         if not all(torch.isfinite(values).all() for values in found.values()):
             raise UserError(
                 f"metrics.networks: {self.identity}: expected finite features, found NaN or "
-                f"infinity: its weights are damaged. Find their file and {trust.REMEDY}."
+                f"infinity: its weights are damaged. Find their file and {REMEDY}."
             )
         if "classes" in found:
             found["classes"] = self._labels(found["classes"])
@@ -118,7 +119,7 @@ def _model(
     if of_dreamsim:
         return dreamsim.load(path, device)
     model = architecture.build()
-    with reading(path, f"the weights of {network.name}", trust.REMEDY):
+    with reading(path, f"the weights of {network.name}", REMEDY):
         architecture.load(model, path)
     return model
 

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from boldvision import trust
 from boldvision.config import Network
 from boldvision.errors import UserError
 from boldvision.files import reading
-from boldvision.metrics import trust
 from boldvision.metrics.protocols import PROTOCOLS
-from boldvision.metrics.sources import INSTALLED, SOURCES, Installed
+from boldvision.metrics.sources import INSTALLED, REMEDY, SOURCES, Installed
 
 
 class Pin(NamedTuple):
@@ -149,6 +149,6 @@ def checked(path: Path, wanted: Expected, digest: Callable[[Path], str] = sha256
     if not found.startswith(wanted.sha256):
         raise UserError(
             f"{wanted.path}: expected sha256 {wanted.sha256} (by {wanted.known}), found {found}. "
-            f"Check `weights` in metrics.networks; if these are right, {trust.REMEDY}."
+            f"Check `weights` in metrics.networks; if these are right, {REMEDY}."
         )
     return found

@@ -6,7 +6,16 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from boldvision.trust import LEDGER
+
 PYTORCH = "https://download.pytorch.org/models"
+
+
+SETTING = "the revision in `weights` of metrics.networks"
+"""What an address comes from."""
+
+REMEDY = f"delete it, with its line in {LEDGER} if it has one, and run the stage `weights` again"
+"""For a file that is not what it should be: while its line is there, no other takes its place."""
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,15 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
+from boldvision import trust
 from boldvision.cli import settings_from
 from boldvision.config import Metrics, Network
 from boldvision.errors import UserError
 from boldvision.files import atomic, only_job
-from boldvision.metrics import dreamsim, trust
+from boldvision.metrics import dreamsim
 from boldvision.metrics.pins import Expected, checked, expected, parse, sha256_of, source_name
-from boldvision.metrics.transfer import download
+from boldvision.metrics.sources import SETTING
+from boldvision.transfer import download
 
 
 def provenance(network: Network, *, protocol: str, folder: str | Path) -> str:
@@ -100,7 +102,7 @@ def fetch(network: Network, *, protocol: str, folder: Path) -> list[Path]:
 def _fetch_file(wanted: Expected) -> str:
     if wanted.path.exists():
         return checked(wanted.path, wanted)
-    part = download(wanted.url, wanted.path)
+    part = download(wanted.url, wanted.path, SETTING)
     try:
         found = checked(part, wanted)
     except UserError:

@@ -10,6 +10,12 @@ A network is a package ``boldvision.networks.<kind>`` with the modules
 ``keys``
     of a network that is published, with ``converted(files, out)``: writes to folder `out`, from the
     fetched files by name, what ``load`` reads.
+``pretrain``
+    of a network of which a small one ships, with ``pretrain(out, seed, scenes, steps,
+    batch_size)``, all but `out` with defaults: trains it and writes it to folder `out`.
+``blank``
+    of such a network, with ``write(settings, out)``: likewise, with random weights; the stage
+    `benchmark` asks for it where the network is not there.
 
 and a file ``networks.yaml`` with named entries, `miniature` and `real`.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from boldvision.config.section import Name, Place, Section, Text
+from boldvision.config.section import Name, Place, Section, Text, Word
 
 
 class File(Section):
@@ -25,7 +25,7 @@ class BaseNetwork(Section):
 
     kind: Name = Field(description="a package of boldvision.networks")
     folder: Place = Field(description="folder of its weights")
-    files: dict[str, File] = Field(
+    files: dict[Word, File] = Field(
         default_factory=dict,
         description="published files that `folder` is made of, by name; none: it is there",
     )

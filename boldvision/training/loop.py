@@ -25,7 +25,7 @@ from boldvision.training import environment
 from boldvision.training.checkpoint import Checkpoint, Progress
 from boldvision.training.feed import Objective, feed
 from boldvision.training.finite import check_loss, check_state
-from boldvision.training.schedule import learning_rate, micro_batches
+from boldvision.training.schedule import micro_batches, optimizer_settings
 
 INTERRUPTED = 143
 """Exit status after SIGTERM: the checkpoint is written, the same command goes on from it."""
@@ -126,9 +126,8 @@ class _Training:
     def _update(self, step: int, batches: Iterable[Any]) -> torch.Tensor:
         """One optimizer step; this process's mean loss."""
         settings, accelerator = self.settings, self.accelerator
-        rate = learning_rate(step, settings.learning_rate, settings.warmup_steps, settings.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group.update(optimizer_settings(step, settings))
         torch.manual_seed(derive(self.seed, "dropout", step, accelerator.process_index))
         losses = []
         for batch in batches:
@@ -174,9 +173,16 @@ class _Training:
 def _adamw(
     model: torch.nn.Module, settings: config.Training, device: torch.device
 ) -> torch.optim.AdamW:
-    """Of what is trained; every step is given its learning rate."""
+    """Of what is trained, decayed or not; every step is given its learning rate."""
+    decayed: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            exempt = any(part in name for part in settings.undecayed)
+            (others if exempt else decayed).append(parameter)
+    groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(
-        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        [group for group in groups if group["params"]],
         lr=0.0,
         betas=settings.betas,
         weight_decay=settings.weight_decay,

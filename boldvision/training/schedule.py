@@ -1,13 +1,17 @@
-"""Learning rate and order of samples, both functions of the step alone."""
+"""What the optimizer is told and the order of samples, both functions of the step alone."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from boldvision.errors import UserError
 from boldvision.seeds import numpy_generator
+
+if TYPE_CHECKING:
+    from boldvision.config.runs import OneCycle, Training
 
 
 def learning_rate(step: int, peak: float, warmup_steps: int, steps: int) -> float:
@@ -16,6 +20,30 @@ def learning_rate(step: int, peak: float, warmup_steps: int, steps: int) -> floa
         return peak * (step + 1) / warmup_steps
     progress = (step - warmup_steps) / max(1, steps - warmup_steps)
     return peak * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def one_cycle(step: int, peak: float, cycle: OneCycle, steps: int) -> tuple[float, float]:
+    """Learning rate and momentum of torch's ``OneCycleLR``, of two phases and cosines."""
+    rise, first = cycle.peak_at * steps - 1, peak / cycle.start
+    momentum, of_peak = cycle.momentum
+    if step <= rise:
+        along = step / rise if rise else 1.0
+        return _cosine(first, peak, along), _cosine(momentum, of_peak, along)
+    along = (step - rise) / (steps - 1 - rise)
+    return _cosine(peak, first / cycle.end, along), _cosine(of_peak, momentum, along)
+
+
+def _cosine(start: float, end: float, along: float) -> float:
+    return end + (start - end) / 2 * (1 + math.cos(math.pi * along))
+
+
+def optimizer_settings(step: int, settings: Training) -> dict[str, Any]:
+    """What AdamW is told before a step: its learning rate and, in one cycle, its betas."""
+    peak, steps = settings.learning_rate, settings.steps
+    if settings.one_cycle is None:
+        return {"lr": learning_rate(step, peak, settings.warmup_steps, steps)}
+    rate, momentum = one_cycle(step, peak, settings.one_cycle, steps)
+    return {"lr": rate, "betas": (momentum, settings.betas[1])}
 
 
 class ShuffledBatches:

@@ -159,11 +159,11 @@ def data_arguments(
     generator: config.Generator | None, data: list[SubjectData], run: dict, seed: int, **more
 ) -> list[str]:
     """Arguments that the stages of training and `reconstruct` share; `more` are settings."""
-    settings = more | {
+    settings = {
         "run": run,
         "preprocessing": data[0].preprocessing.model_dump(),
         "generators": {"tiny": generator.model_dump()} if generator else {},
-    }
+    } | more
     places = {
         subject.name: {
             "trials": str(subject.trials),

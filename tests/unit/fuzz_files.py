@@ -27,6 +27,10 @@ from boldvision.hdf5 import write_text
 from boldvision.images import ImageStack, write_images
 from boldvision.metrics.decoded import decode_file
 from boldvision.metrics.inputs import read_reconstructions
+from boldvision.networks.convnext.keys import converted
+from boldvision.networks.convnext.network import ConvNext
+from boldvision.networks.convnext.network import load as load_network
+from boldvision.networks.convnext.settings import Network
 from boldvision.report import results
 from boldvision.signal import derivatives
 from boldvision.signal.region import Voxels
@@ -263,6 +267,23 @@ def read_sidecar(path: Path) -> None:
     derivatives._check_timing(path.with_suffix(".nii.gz"), FMRIPREP)
 
 
+def write_published(path: Path) -> None:
+    """The checkpoint of a network that is published as a pickle."""
+    state = ConvNext(network_settings(path)).state_dict()
+    torch.save({"model": {f"module.{name}": value for name, value in state.items()}}, path)
+
+
+def read_published(path: Path) -> dict[str, np.ndarray]:
+    settings = network_settings(path)
+    converted({"checkpoint": path}, Path(settings.folder))
+    return {name: value.numpy() for name, value in load_network(settings).state_dict().items()}
+
+
+def network_settings(path: Path) -> Network:
+    sizes = {"image_px": 8, "depths": (1,), "widths": (4,), "width": 4}
+    return Network(kind="convnext", folder=f"{path}.converted", **sizes)
+
+
 def write_settings(path: Path) -> None:
     path.write_text(json.dumps({"subject": {"number": 1, "grid": [1, 2, 3]}, "seed": None}))
 
@@ -307,6 +328,7 @@ KINDS = [
     Kind("model.json", *of_model("model.json", read_model_record), False),
     Kind(STATES, *of_checkpoint(STATES), False),
     Kind(RANK, *of_checkpoint(RANK), False),
+    Kind("convnext.pth", write_published, read_published, False),
     Kind("scores.parquet", *SCORES, False),
     Kind("scores.json", *SUMMARY, False),
     Kind("sidecar.json", write_sidecar, read_sidecar, False),

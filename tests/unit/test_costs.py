@@ -128,7 +128,7 @@ def test_hours_of_one_model_reach_from_our_goal_to_the_released_speed(nsd):
     start = nsd.config.costs.job_s / 3600
     teraflop = 60_000 * 320 * 1.712
     assert piece.hours.most - start == pytest.approx(teraflop / (0.13 * 312) / 3600, rel=1e-3)
-    assert piece.hours.least - start == pytest.approx(teraflop / (0.45 * 312) / 3600, rel=1e-3)
+    assert piece.hours.least - start == pytest.approx(teraflop / (0.40 * 312) / 3600, rel=1e-3)
     assert piece.hours.most < 480 / 2
     assert piece.hours.bases == {"assumed"}
 
@@ -283,7 +283,7 @@ def test_command_prints_scopes_and_items(capsys):
         "table_3",
     ]
     assert "hours of one A100" in printed
-    assert "13 % to 45 % of 312 teraflop/s (A100)" in printed
+    assert "13 % to 40 % of 312 teraflop/s (A100)" in printed
     assert re.search(r"^table_1 .* 260–900 .* assumed ", printed, re.MULTILINE)
     estimate.main(["--scope", "demo", "--item", "figure_5", "--markdown"])
     printed = capsys.readouterr().out

@@ -16,6 +16,7 @@ from decoder_data import WINDOW, data_arguments, reconstruct_arguments, write_su
 from official_data import prepare
 
 from boldvision import cli, costs, plugins
+from boldvision.captions import write_captions
 from boldvision.config.load import load_config
 from boldvision.config_docs import read_values
 from boldvision.fingerprint import Code
@@ -23,7 +24,7 @@ from boldvision.hdf5 import read_text
 from boldvision.metrics.protocols import PROTOCOLS
 from boldvision.plan import Plan
 from boldvision.runs_table import read_runs
-from boldvision.shipped import ROOT
+from boldvision.shipped import ROOT, shipped
 
 PLUGINS = list(filter(None, os.environ.get(plugins.VARIABLE, "").split(os.pathsep)))
 """Of a user who tests decoders of their own."""
@@ -137,13 +138,17 @@ def test_pictures_are_made_without_the_code_of_training(name, stages):
 
 
 class Study:
-    """A subject of noise, and commands that train a decoder on it and make pictures."""
+    """A subject of noise, and commands that train a decoder on it and make pictures.
+
+    `generator` stands for the tiny one; other generators and all networks are those that ship.
+    """
 
     def __init__(self, folder, name, run, generator):
         self.folder, self.stages = folder, list(plugins.stages(name))
         settings = plugins.run_settings(run)
         self.random, self.label = settings.random, settings.label
-        self.generator = generator if settings.generator_names() else None
+        self.tiny = generator
+        self.frozen = self._frozen(settings)
         folder.mkdir()
         self.subject = write_subject(folder, "subj01")
         if name in WEIGHTS:
@@ -152,21 +157,33 @@ class Study:
         for target in set(settings.target_names()) - set(self.subject.targets):
             self.subject.targets[target] = self._target(target)
 
-    def _target(self, target):
-        out = self.folder / f"{target}.h5"
-        told = {
-            "target": CONFIGS["miniature"].target(target).model_dump(),
-            "generators": {"tiny": self.generator.model_dump()} if self.generator else {},
+    def _frozen(self, named):
+        """Settings of the generators and networks that a run or a target names."""
+        config, tiny = CONFIGS["miniature"], {"tiny": self.tiny}
+        return {
+            "generators": {
+                n: with_its_folder(tiny.get(n) or config.generators[n])
+                for n in named.generator_names()
+            },
+            "networks": {n: with_its_folder(config.network(n)) for n in named.network_names()},
         }
-        images = ["--images", str(self.subject.images), "--out", str(out)]
-        assert cli.main(["target", "--settings", json.dumps(told), *images]) == 0
+
+    def _target(self, name):
+        out, captions = self.folder / f"{name}.h5", self.folder / "captions.parquet"
+        target = CONFIGS["miniature"].target(name)
+        settings = {"target": target.model_dump(), **self._frozen(target)}
+        files = ["--images", str(self.subject.images), "--out", str(out)]
+        if target.captions:
+            write_captions(captions, {image_id: [f"noise {image_id}"] for image_id in range(1, 9)})
+            files += ["--captions", str(captions)]
+        assert cli.main(["target", "--settings", json.dumps(settings), *files]) == 0
         return out
 
     def train(self, model, stage, seed=0):
         """Run a stage as in a process that just began."""
         AcceleratorState._reset_state(reset_partial_state=True)
         GradientState._reset_state()
-        told = data_arguments(self.generator, [self.subject], self.run, seed, window=WINDOW)
+        told = data_arguments(None, [self.subject], self.run, seed, window=WINDOW, **self.frozen)
         assert cli.main([f"{self.name}.{stage}", *told, "--out", str(model / stage)]) == 0
 
     def train_all(self, model, seed=0):
@@ -178,10 +195,15 @@ class Study:
         """The file of reconstructions."""
         out = model.with_name(f"{model.name}.pictures")
         command = reconstruct_arguments(
-            self.generator, self.subject, model, out, run=self.run, seed=seed
+            None, self.subject, model, out, run=self.run, seed=seed, **self.frozen
         )
         assert cli.main(command) == 0
         return h5py.File(out / "main.h5")
+
+
+def with_its_folder(settings):
+    """Settings of what is frozen, with the folder that ships."""
+    return settings.model_dump(mode="json") | {"folder": shipped(settings.folder)}
 
 
 @pytest.fixture(scope="module")
@@ -221,9 +243,10 @@ def test_another_seed_makes_other_pictures_unless_nothing_is_random(study, model
     assert same is not study.random
 
 
-def test_the_labels_of_its_weights_and_its_generator_are_shown(study, model):
-    labels = [study.label, study.generator.label if study.generator else ""]
-    assert read_text(study.reconstruct(model), "label") == "; ".join(filter(None, labels))
+def test_the_labels_of_all_weights_are_shown(study, model):
+    frozen = [each["label"] for kind in study.frozen.values() for each in kind.values()]
+    shown = read_text(study.reconstruct(model), "label").split("; ")
+    assert {*filter(None, [study.label, *frozen])} <= {*shown}
 
 
 @pytest.mark.survives(

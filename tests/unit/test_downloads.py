@@ -5,7 +5,7 @@ import pytest
 from boldvision.config.load import load_config
 from boldvision.downloads import downloads, raw_bytes, sessions_used
 from boldvision.plan import Plan
-from tests.unit.config_data import NSD, values_of
+from tests.unit.config_data import NSD, runs_table, values_of, write_runs_table
 
 SESSION = "resources/nsd/nsddata_timeseries/ppdata/subj01/func1pt8mm/timeseries/session{:02d}"
 GENERATOR = "resources/generators/versatile-diffusion"
@@ -18,6 +18,7 @@ def plan(monkeypatch, tmp_path):
 
     def make(items, **changes):
         values = values_of(NSD) | changes
+        values["runs_table"] = write_runs_table(runs_table(), tmp_path / "runs.tsv")
         mine = {"items": items, "subjects": ["subj01", "subj03"], "specialized_shifts": [1]}
         return Plan(load_config(values | {"scopes": values["scopes"] | {"mine": mine}}))
 

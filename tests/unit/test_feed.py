@@ -212,12 +212,25 @@ def test_full_precision_is_full_and_half_is_helped_by_tensorfloat(no_gpu, monkey
 def test_the_settings_of_speed_reach_the_unet(model, monkeypatch):
     done = []
     monkeypatch.setattr(type(model.unet), "compile", lambda self: done.append("compile"))
+    monkeypatch.setattr("shutil.which", lambda name: name if name == "clang" else None)
     make_fast(model, Training(learning_rate=1e-3))
     assert not done
     assert not model.unet.is_gradient_checkpointing
     make_fast(model, Training(learning_rate=1e-3, compile=True, activation_checkpointing=True))
     assert done == ["compile"]
     assert model.unet.is_gradient_checkpointing
+
+
+@pytest.mark.survives(
+    "places",
+    "A training is to be compiled on a machine without a C compiler",
+    "It stops before its first step; the error says what is missing and how to do without",
+)
+def test_no_compiler(model, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(UserError, match=r"expected a C compiler.*`compile: false`"):
+        make_fast(model, Training(learning_rate=1e-3, compile=True))
+    make_fast(model, Training(learning_rate=1e-3))
 
 
 def test_a_processor_takes_the_attention_that_it_has():

@@ -18,6 +18,7 @@ from boldvision.generators import pretrain
 from boldvision.generators.base import load_generator
 from boldvision.generators.images import to_uint8
 from boldvision.generators.sampler import initial_noise, sample
+from boldvision.networks import pretraining
 from boldvision.targets.base import Frozen
 from boldvision.targets.stage import write_target
 from boldvision.targets.vae import network
@@ -212,9 +213,9 @@ def test_latents_that_are_not_finite_are_not_cached(generator, subject, tmp_path
 )
 def test_a_generator_that_diverges_is_not_written(generator, tmp_path, monkeypatch):
     small = generator.model_copy(update={"folder": str(tmp_path / "out"), "width": 32})
-    sizes = {"n_scenes": 12, "vae_steps": 1, "unet_steps": 2, "seed": 0, "out": tmp_path / "out"}
+    sizes = {"scenes": 12, "vae_steps": 1, "unet_steps": 2, "seed": 0, "out": tmp_path / "out"}
     with monkeypatch.context() as patch:
-        patch.setattr(pretrain, "learning_rate", lambda *_: 1e30)
+        patch.setattr(pretraining, "learning_rate", lambda *_: 1e30)
         with pytest.raises(UserError, match=r"found norm (nan|inf) at step \d of 2"):
             pretrain.pretrain(small, **sizes)
     new = pretrain.new_vae

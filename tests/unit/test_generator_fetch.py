@@ -103,6 +103,16 @@ def test_parts_are_fetched_and_pickles_become_safetensors(hub, out):
     assert not list(out.parent.glob("*.partial"))
 
 
+def test_of_a_dual_kind_the_text_unet_is_fetched_too(hub, out):
+    command = ["generator", "--repository", REPOSITORY, "--revision", REVISION, "--out", str(out)]
+    with pytest.raises(UserError, match=r"expected text_unet/config\.json, found no such file"):
+        fetch(REPOSITORY, REVISION, out, "versatile_diffusion_dual")
+    hub.write("text_unet/config.json", b"{}")
+    assert cli.main([*command, "--kind", "versatile_diffusion_dual"]) == 0
+    assert {name.partition("/")[0] for name in files(out)} == {*PARTS, "text_unet", "ledger.tsv"}
+    assert (out / "text_unet" / "diffusion_pytorch_model.safetensors").exists()
+
+
 def test_ledger_has_what_was_downloaded(hub, out):
     fetch(REPOSITORY, REVISION, out)
     header, *lines = (out / "ledger.tsv").read_text().splitlines()

@@ -94,6 +94,12 @@ def test_a_shipped_generator_is_an_input_as_its_weights(jobs):
     assert not jobs.fetched_generators
 
 
+def test_a_shipped_dual_generator_is_an_input_with_its_text_unet(jobs):
+    files = jobs.generators(wildcards(**MODEL | {"run": "brain_diffuser"}))
+    assert [Path(file).parent.name for file in files] == ["image_unet", "vae", "text_unet"]
+    assert all(Path(file).is_file() for file in files)
+
+
 def test_settings_are_what_a_stage_uses(jobs):
     told = jobs.stage_settings("train")
     settings = json.loads(told(wildcards(**MODEL)))

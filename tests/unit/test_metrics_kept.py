@@ -8,9 +8,10 @@ import h5py
 import numpy as np
 import pytest
 
+from boldvision import trust
 from boldvision.config import Metrics
 from boldvision.fingerprint import Code
-from boldvision.metrics import kept, scoring, trust
+from boldvision.metrics import kept, scoring
 from boldvision.metrics.inputs import Stimuli, read_reconstructions
 from boldvision.metrics.measures import Scored
 from boldvision.metrics.sources import SOURCES

@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from boldvision import cli
+from boldvision import cli, trust
 from boldvision.config import Network
 from boldvision.errors import UserError
-from boldvision.metrics import pins, trust, weights
+from boldvision.metrics import pins, weights
 from boldvision.metrics.architectures import NETWORKS
 from boldvision.metrics.flax import flax_arrays
 from boldvision.metrics.networks import FeatureNetwork

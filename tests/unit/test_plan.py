@@ -22,7 +22,8 @@ def values():
 
 
 @pytest.fixture
-def plan(values):
+def plan(values, tmp_path):
+    values["runs_table"] = write_runs_table(runs_table(), tmp_path / "runs.tsv")
     return Plan(load_config(values))
 
 
@@ -189,7 +190,8 @@ def test_a_matrix_has_one_test_set(values, tmp_path):
         ("single_trial", "table_1", "Dynadiff"),  # the known answer looks at its pictures
     ],
 )
-def test_what_is_shown_is_kept_as_pictures(values, test_set, item, row):
+def test_what_is_shown_is_kept_as_pictures(values, tmp_path, test_set, item, row):
+    values["runs_table"] = write_runs_table(runs_table(), tmp_path / "runs.tsv")
     values["test_sets"][test_set]["stored"] = "latents"
     told = rf"{item}: row '{row}' shows pictures, and test_sets\.{test_set} keeps latents: set"
     with pytest.raises(UserError, match=told):

@@ -125,7 +125,7 @@ def test_two_of_one_name(tmp_path):
 )
 def test_no_plugin_in_the_folder(tmp_path):
     for place in (tmp_path, tmp_path / "gone"):
-        assert f"plugins: {place}: expected a folder decoders/NAME, targets/NAME or" in refused(place)
+        assert f"plugins: {place}: expected a folder decoders/NAME, targets/" in refused(place)
     copied(tmp_path, "a b")
     assert "decoders/a b: expected a name of a-z, 0-9 and _; rename it" in refused(tmp_path)
 

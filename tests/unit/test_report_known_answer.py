@@ -215,7 +215,7 @@ def test_a_row_that_is_checked_must_be_there(tmp_path):
     for item in ("table_1", "figure_5"):
         items = {item: [scored(tmp_path / item, "Mine") | {"reconstructions": "", "stimuli": ""}]}
         items[item][0]["identified"] = None
-        with pytest.raises(UserError, match="expected a row of a decoder whose .*found Mine"):
+        with pytest.raises(UserError, match=r"expected a row of a decoder whose .*found Mine"):
             checks.findings(items, WINDOWS, truth={}, seed=0)
 
 

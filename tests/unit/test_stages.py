@@ -229,6 +229,27 @@ def test_a_stage_of_another_model_is_not_read(train, tmp_path):
 
 
 @pytest.mark.survives(
+    "jobs",
+    "Stages of a model that do not read each other end in another order than they are named in",
+    "The model is listed when all are there, and not before",
+)
+def test_stages_may_end_in_any_order(train, tmp_path, capsys):
+    model = tmp_path / "model"
+    told = ["model", "--decoder", "toy", "--model", str(model)]
+    train("fit")
+    train("prior")
+    assert cli.main(told) == 1
+    assert (
+        "expected a folder of each stage, fit, low, prior, found no low" in capsys.readouterr().err
+    )
+    assert not (model / "model.json").exists()
+    train("low")
+    assert cli.main(told) == 0
+    listed = read_model_record(model)["artefacts"]
+    assert {name.partition("/")[0] for name in listed} == {"fit", "low", "prior"}
+
+
+@pytest.mark.survives(
     "results",
     "Reconstruction that reads a target is killed, and the target is another when it goes on",
     "Pictures of the old one are not kept",

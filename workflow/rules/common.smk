@@ -1,3 +1,4 @@
+from boldvision import plugins
 from boldvision.config.load import load_config
 from boldvision.errors import UserError
 from boldvision.fingerprint import Code

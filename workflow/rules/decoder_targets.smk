@@ -16,6 +16,8 @@ rule download_generator:
         downloads=1,
         mem_mb=4000,
         runtime=240,
+        # Not a parameter: a folder that was fetched before there were several kinds is good.
+        kind=lambda wildcards: JOBS.fetched_generators[wildcards.folder].kind,
     params:
         repository=lambda wildcards: JOBS.fetched_generators[
             wildcards.folder
@@ -23,7 +25,32 @@ rule download_generator:
         revision=lambda wildcards: JOBS.fetched_generators[wildcards.folder].revision,
     shell:
         "python -m boldvision generator --repository {params.repository:q}"
-        " --revision {params.revision:q} --out {output:q} &> {log:q}"
+        " --revision {params.revision:q} --kind {resources.kind:q} --out {output:q} &> {log:q}"
+
+
+rule download_network:
+    """A published frozen network, at pinned addresses and digests, converted to what is read here."""
+    output:
+        directory("{folder}"),
+    log:
+        "logs/download_network/{folder}.log",
+    benchmark:
+        "benchmarks/download_network/{folder}.tsv"
+    wildcard_constraints:
+        folder=one_of(JOBS.fetched_networks),
+    retries: 3
+    localrule: True
+    conda:
+        "../../envs/train.yaml"
+    resources:
+        downloads=1,
+        # The largest checkpoint, 1.7 GB, while it is converted.
+        mem_mb=8000,
+        runtime=240,
+    params:
+        settings=JOBS.network_settings,
+    shell:
+        "python -m boldvision network --settings {params.settings:q} --out {output:q} &> {log:q}"
 
 
 rule encode_target:
@@ -49,7 +76,9 @@ rule encode_target:
         runtime=240,  # 10,000 x 1.1 TFLOP: 6 minutes of an A100 at a tenth of its peak
     params:
         settings=JOBS.target_settings,
-        captions=lambda wildcards, input: [f"--captions={file}" for file in input.captions],
+        captions=lambda wildcards, input: [
+            f"--captions={file}" for file in input.captions
+        ],
         code=lambda wildcards: CODE.fingerprint(
             "boldvision.targets.stage",
             f"boldvision.targets.{CONFIG.target(wildcards.target).kind}.network",

@@ -1,5 +1,5 @@
 rule miniature_bucket:
-    """Simulate a small NSD: its bucket, fMRIPrep's derivatives of it, and its known answer."""
+    """Simulate a small NSD: its bucket with COCO's captions, fMRIPrep's derivatives of it, and its known answer."""
     output:
         bucket=directory(f"{RESOURCES}/bucket"),
         truth=directory(f"{RESOURCES}/truth"),
@@ -47,3 +47,63 @@ rule pretrain_generator:
         code=CODE.stage("pretrain"),
     shell:
         "python -m boldvision pretrain --settings {params.settings:q} --out {output:q} &> {log:q}"
+
+
+rule pretrain_dual_generator:
+    """Likewise, the one that an image and a text condition (about 10 minutes on one core)."""
+    input:
+        clip=lambda wildcards: shipped(CONFIG.network("clip").folder),
+        start=lambda wildcards: shipped(CONFIG.generators["tiny"].folder),
+    output:
+        directory("resources/generators/tiny_dual"),
+    log:
+        "logs/pretrain_dual_generator.log",
+    benchmark:
+        "benchmarks/pretrain_dual_generator.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        settings=lambda wildcards: as_json(
+            **CONFIG.generators["tiny_dual"].model_dump()
+        ),
+        clip=lambda wildcards, input: as_json(
+            **CONFIG.network("clip").model_dump() | {"folder": input.clip}
+        ),
+        code=CODE.stage("pretrain"),
+    shell:
+        "python -m boldvision pretrain --settings {params.settings:q} --clip {params.clip:q}"
+        " --start {input.start:q} --scenes 8000 --unet-steps 2800 --batch-size 48"
+        " --out {output:q} &> {log:q}"
+
+
+rule pretrain_network:
+    """Train a small network whose weights ship with the project; a GPU is used if there is one."""
+    output:
+        directory("resources/networks/tiny/{kind}"),
+    log:
+        "logs/pretrain_network/{kind}.log",
+    benchmark:
+        "benchmarks/pretrain_network/{kind}.tsv"
+    wildcard_constraints:
+        kind="|".join(
+            name
+            for name, folder in plugins.found("networks").items()
+            if (folder / "pretrain.py").exists()
+        ),
+    conda:
+        "../../envs/train.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        code=lambda wildcards: CODE.fingerprint(
+            "boldvision.networks.stage",
+            f"boldvision.networks.{wildcards.kind}.pretrain",
+        ),
+    shell:
+        "python -m boldvision pretrain_network --kind {wildcards.kind} --out {output:q} &> {log:q}"

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from boldvision import config
+from boldvision.datasets.miniature.coco import numbers_in_coco
 from boldvision.datasets.miniature.experiment import run_designs
 from boldvision.seeds import numpy_generator
 
@@ -17,7 +18,7 @@ RESPONSE_COLUMNS = tuple(
 
 def stimulus_table(fields: dict[str, np.ndarray], n_images: int) -> pd.DataFrame:
     """Columns of nsd_stim_info_merged.csv; `nsdId` is 0-based, repetitions are 1-based trials."""
-    table = pd.DataFrame({"cocoId": np.arange(n_images), "cocoSplit": "train2017"})
+    table = numbers_in_coco(n_images)
     table["cropBox"] = "(0, 0, 0, 0)"
     table["loss"] = 0.0
     table["nsdId"] = np.arange(n_images)

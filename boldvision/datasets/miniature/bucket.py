@@ -17,6 +17,7 @@ from scipy.io import savemat
 from boldvision import config
 from boldvision.cli import settings_from
 from boldvision.datasets.miniature import behaviour, bids, bold
+from boldvision.datasets.miniature.coco import write_archive
 from boldvision.datasets.miniature.experiment import run_designs
 from boldvision.datasets.miniature.simulation import Settings, Simulation
 from boldvision.datasets.nsd import keys
@@ -57,6 +58,7 @@ def write_bucket(simulation: Simulation, out: Path) -> None:
     part = out.with_name(f"{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     write_experiment(simulation, part)
+    write_archive(simulation, part)
     write_stimuli(simulation, part)
     bids.write_rawdata(simulation, part)
     for name, subject in simulation.settings.subjects.items():

@@ -1,4 +1,7 @@
-"""Scenes: small rendered pictures with a layout, colours and one object of a named category."""
+"""Scenes: small rendered pictures with a layout, colours and one object of a named category.
+
+And what is said about them, in a few words.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +49,41 @@ OBJECTS: dict[str, tuple[Shape, ...]] = {
     ),
 }
 CATEGORIES = tuple(OBJECTS)
+
+COLOURS: dict[str, tuple[float, float, float]] = {
+    "black": (0.1, 0.1, 0.1),
+    "grey": (0.5, 0.5, 0.5),
+    "white": (0.9, 0.9, 0.9),
+    "red": (0.85, 0.15, 0.15),
+    "maroon": (0.45, 0.1, 0.15),
+    "orange": (0.9, 0.5, 0.15),
+    "brown": (0.5, 0.32, 0.15),
+    "yellow": (0.9, 0.85, 0.2),
+    "olive": (0.5, 0.5, 0.1),
+    "green": (0.2, 0.7, 0.2),
+    "lime": (0.55, 0.9, 0.3),
+    "teal": (0.1, 0.5, 0.5),
+    "turquoise": (0.25, 0.85, 0.8),
+    "blue": (0.2, 0.35, 0.85),
+    "navy": (0.1, 0.15, 0.45),
+    "violet": (0.5, 0.25, 0.85),
+    "purple": (0.5, 0.1, 0.5),
+    "magenta": (0.9, 0.2, 0.75),
+    "pink": (0.9, 0.6, 0.7),
+}
+"""RGB in [0, 1]; a colour has the name of the nearest."""
+
+PHRASES = (
+    "a {size} {colour} {object} {place} on a {bottom} ground",
+    "a {colour} {object} under a {top} sky",
+    "{top} sky over {bottom} ground with a {size} {colour} {object}",
+    "there is a {colour} {object} {place}",
+    "{place} a {size} {object} which is {colour}",
+)
+PLACES = ("high", "low", "left", "right", "central")
+
+SCENE_SEED = 1_000_000
+"""Of scenes that networks are trained on: far from the seeds of the miniature dataset."""
 
 
 @dataclass(frozen=True)
@@ -98,3 +136,47 @@ def render(scene: Scene, px: int, oversample: int = 4) -> np.ndarray:
 def render_all(seed: int, n_images: int, px: int) -> np.ndarray:
     """Pictures of images 1 to `n_images`, uint8 [n_images, px, px, 3]."""
     return np.stack([render(draw_scene(seed, i), px) for i in range(1, n_images + 1)])
+
+
+def caption(scene: Scene) -> list[str]:
+    """What some people say about a scene, two to five phrases, always the same of it."""
+    random = numpy_generator(scene.category, "caption", str(scene.radius), *map(str, scene.centre))
+    words = {
+        "size": "small" if scene.radius < 0.27 else "large" if scene.radius > 0.31 else "",
+        "colour": colour_name(scene.colour),
+        "object": CATEGORIES[scene.category],
+        "place": _place(*scene.centre),
+        "top": colour_name(scene.top),
+        "bottom": colour_name(scene.bottom),
+    }
+    chosen = random.permutation(len(PHRASES))[: random.integers(2, len(PHRASES), endpoint=True)]
+    return [_grammatical(PHRASES[i].format(**words)) for i in chosen]
+
+
+def vocabulary() -> list[str]:
+    """Every word that a caption may hold, sorted."""
+    phrases = " ".join(PHRASES).split()
+    said = {word for word in phrases if not word.startswith("{")}
+    return sorted({"an", "small", "large", *PLACES, *COLOURS, *CATEGORIES, *said})
+
+
+def colour_name(colour: np.ndarray) -> str:
+    """Name of the nearest of `COLOURS`."""
+    distances = np.square(np.array(list(COLOURS.values())) - colour).sum(axis=1)
+    return list(COLOURS)[int(distances.argmin())]
+
+
+def _place(x: float, y: float) -> str:
+    across = "left" if x < 0.43 else "right" if x > 0.57 else ""
+    down = "high" if y < 0.43 else "low" if y > 0.57 else ""
+    return f"{down} {across}".strip() or "central"
+
+
+def _grammatical(text: str) -> str:
+    """One space between words, and "an" before a vowel."""
+    words = text.split()
+    following = [*words[1:], ""]
+    return " ".join(
+        "an" if word == "a" and after[:1] in tuple("aeiou") else word
+        for word, after in zip(words, following, strict=True)
+    )

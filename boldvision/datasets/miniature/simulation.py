@@ -34,6 +34,8 @@ class Simulation:
         See `experiment_design`.
     image_id : ndarray of int, [N]
         Images that are drawn, 1-based, increasing.
+    scenes : list of Scene
+        What they show.
     images : ndarray of uint8, [N, px, px, 3]
         Their pictures.
     features : ndarray, [images of the design, F]
@@ -51,9 +53,9 @@ class Simulation:
         if seen_only:
             rows = [subject.number - 1 for subject in settings.subjects.values()]
             self.image_id = np.unique(self.fields["subjectim"][rows])
-        scenes = [draw_scene(seed, image_id) for image_id in self.image_id.tolist()]
-        self.images = np.stack([render(scene, settings.design.image_px) for scene in scenes])
-        drawn, group = bold.image_features(self.images, scenes)
+        self.scenes = [draw_scene(seed, image_id) for image_id in self.image_id.tolist()]
+        self.images = np.stack([render(scene, settings.design.image_px) for scene in self.scenes])
+        drawn, group = bold.image_features(self.images, self.scenes)
         self.features = np.zeros((settings.design.images, drawn.shape[1]))
         self.features[self.image_id - 1] = drawn
         self.voxelwise = {

@@ -19,7 +19,7 @@ from urllib.parse import urlparse
 import numpy as np
 
 from boldvision.cli import settings_from
-from boldvision.config import S3, Design, Section, Subject
+from boldvision.config import S3, Coco, Design, Section, Subject
 from boldvision.datasets.nsd import keys
 from boldvision.datasets.nsd.download import Entry, download, write_ledger
 from boldvision.datasets.nsd.raw import has_file, link, list_raw, raw_files, raw_path, require_apart
@@ -36,6 +36,7 @@ class Settings(Section):
     """The part of the configuration that a download depends on."""
 
     s3: S3 = S3()
+    coco: Coco = Coco()
     nsd_terms_accepted: bool = False
     raw: str | None = None
     design: Design = Design()
@@ -45,6 +46,18 @@ class Settings(Section):
 def fetch_experiment(settings: Settings, args: argparse.Namespace) -> list[Entry]:
     """Fetch the experiment's design."""
     return _files(settings, {keys.expdesign(): args.root / keys.expdesign()})
+
+
+def fetch_stimulus_table(settings: Settings, args: argparse.Namespace) -> list[Entry]:
+    """Fetch the table of all images, which tells their numbers in COCO."""
+    return _files(settings, {keys.stim_info(): args.root / keys.stim_info()})
+
+
+def fetch_annotations(settings: Settings, args: argparse.Namespace) -> list[Entry]:
+    """Fetch COCO's annotations, among them captions of the images."""
+    from boldvision.datasets.nsd.coco import fetch_archive
+
+    return fetch_archive(settings.coco, args.out)
 
 
 def fetch_subject(settings: Settings, args: argparse.Namespace) -> list[Entry]:
@@ -126,6 +139,8 @@ def fetch_rawdata(settings: Settings, args: argparse.Namespace) -> list[Entry]:
 
 PARTS = {
     "experiment": fetch_experiment,
+    "stimulus_table": fetch_stimulus_table,
+    "annotations": fetch_annotations,
     "subject": fetch_subject,
     "session": fetch_session,
     "betas": fetch_betas,
@@ -140,8 +155,9 @@ def main(argv: list[str] | None = None) -> int:
     given = settings_from(args.settings) | settings_from(args.source)
     settings = Settings.model_validate(given)
     if args.endpoint:
-        s3 = S3.model_validate(settings.s3.model_dump() | {"endpoint": args.endpoint})
-        settings = settings.model_copy(update={"s3": s3})
+        where = "coco" if args.part == "annotations" else "s3"
+        given.setdefault(where, {})["endpoint"] = args.endpoint
+        settings = Settings.model_validate(given)
     place = _place(args)
     if settings.raw is not None:
         require_apart(settings.raw, args.root, place, args.ledger)
@@ -182,13 +198,15 @@ def _parser() -> argparse.ArgumentParser:
         part.add_argument("--root", type=Path, required=True, help="folder with the bucket's keys")
         part.add_argument("--ledger", type=Path, required=True, help="record of what was fetched")
         part.add_argument("--endpoint", help="address of the server, in place of s3.endpoint")
-        if name != "experiment":
+        if name not in ("experiment", "stimulus_table", "annotations"):
             part.add_argument("--subject", required=True, help="as in the bucket: subj01")
         if name in ("session", "betas"):
             part.add_argument("--session", type=int, required=True, help="1-based")
             part.add_argument("--out", type=Path, required=True, help="folder of the session")
         if name == "rawdata":
             part.add_argument("--out", type=Path, required=True, help="folder of the dataset")
+        if name == "annotations":
+            part.add_argument("--out", type=Path, required=True, help="the archive")
         if name == "betas":
             part.add_argument("--kind", required=True, help="folder of the bucket, betas_…")
             part.add_argument("--file", required=True, choices=["nii.gz", "hdf5"])
@@ -247,6 +265,8 @@ def _place(args: argparse.Namespace) -> Path:
     """What a part makes, or the chief of it: this names the lock."""
     if args.part == "experiment":
         return args.root / keys.expdesign()
+    if args.part == "stimulus_table":
+        return args.root / keys.stim_info()
     if args.part == "subject":
         return args.root / keys.design_folder(args.subject)
     return args.root / "images" / f"{args.subject}.h5" if args.part == "images" else args.out

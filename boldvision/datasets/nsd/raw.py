@@ -31,6 +31,7 @@ def check_places(config: Config) -> None:
         paths = Paths(config.dataset)
         made = [paths.results, paths.logs, paths.benchmarks]
         fetched = [entry.folder for entry in config.generators.values() if entry.repository]
+        fetched += [n.folder for n in map(config.network, config.network_names) if n.files]
         networks = [config.metrics.weights_folder, *fetched]
         require_apart(config.raw, paths.resources, *made, *networks)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from boldvision.config import S3
+from boldvision import config
 from boldvision.datasets.nsd.faults import Failed, is_busy, status
 from boldvision.datasets.nsd.integrity import Checksum, checksums, etag
 from boldvision.datasets.nsd.keys import require_safe_keys, the_missing
@@ -76,7 +76,7 @@ class Bucket:
         Region or address are impossible.
     """
 
-    def __init__(self, s3: S3) -> None:
+    def __init__(self, s3: config.Bucket) -> None:
         self.name = s3.bucket
         self.address = s3.endpoint or f"AWS {s3.region}"
         self._client = anonymous_client(s3, connections=2 * WORKERS)

@@ -14,7 +14,7 @@ from threading import Thread
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from boldvision.config import S3
+from boldvision.config import Bucket
 from boldvision.datasets.nsd.faults import (
     BUNDLES,
     LOOPBACK,
@@ -68,7 +68,7 @@ def _session():
     return boto3.session.Session(botocore_session=Session(session_vars=blind))
 
 
-def anonymous_client(s3: S3, connections: int = 10) -> Any:
+def anonymous_client(s3: Bucket, connections: int = 10) -> Any:
     """A client of boto3 that signs nothing and leaves repeating to `Patience`.
 
     Proxies and certificates are taken from the environment as usual; a server on this machine is

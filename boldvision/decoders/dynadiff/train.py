@@ -13,7 +13,7 @@ from boldvision.decoders.dynadiff.model import Dynadiff, count_parameters, is_sh
 from boldvision.decoders.dynadiff.objective import DiffusionObjective
 from boldvision.decoders.dynadiff.settings import Training
 from boldvision.decoders.record import PARAMETERS
-from boldvision.device import hold_frozen
+from boldvision.device import fuse, hold_frozen
 from boldvision.errors import UserError
 from boldvision.generators.base import load_generator
 from boldvision.parameters import load_parameters
@@ -66,7 +66,7 @@ def make_fast(model: Dynadiff, settings: Training) -> None:
     if settings.activation_checkpointing:
         model.unet.enable_gradient_checkpointing()
     if settings.compile:
-        model.unet.compile()
+        fuse(model.unet)
 
 
 def _start_from(folder: Path, model: Dynadiff, subjects: Sequence[str]) -> None:

@@ -5,9 +5,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
+from boldvision import transfer
 from boldvision.errors import UserError
-from boldvision.metrics import transfer
 
+SETTING = "the revision in `files`"
 CONTENT = np.random.default_rng(0).bytes(300_000)
 
 
@@ -56,21 +57,21 @@ def server(monkeypatch):
 def test_a_transfer_goes_on_where_it_ended(tmp_path, server):
     server.cut = 200_000
     with pytest.raises(UserError, match=r"/file: .*[Rr]un.* again"):
-        transfer.download(f"{server.url}/file", tmp_path / "weights")
+        transfer.download(f"{server.url}/file", tmp_path / "weights", SETTING)
     server.cut = 0
-    part = transfer.download(f"{server.url}/file", tmp_path / "weights")
+    part = transfer.download(f"{server.url}/file", tmp_path / "weights", SETTING)
     assert part.read_bytes() == CONTENT
     assert server.asked == [None, None, "bytes=200000-"]
-    assert transfer.download(f"{server.url}/file", tmp_path / "weights") == part
+    assert transfer.download(f"{server.url}/file", tmp_path / "weights", SETTING) == part
     assert server.asked[3:] == [None]
 
 
 def test_two_versions_are_not_patched_together(tmp_path, server):
     server.cut = 200_000
     with pytest.raises(UserError):
-        transfer.download(f"{server.url}/file", tmp_path / "weights")
+        transfer.download(f"{server.url}/file", tmp_path / "weights", SETTING)
     server.cut, server.etag = 0, '"two"'
-    part = transfer.download(f"{server.url}/file", tmp_path / "weights")
+    part = transfer.download(f"{server.url}/file", tmp_path / "weights", SETTING)
     assert part.read_bytes() == CONTENT
     assert server.asked == [None, None]
 
@@ -84,7 +85,7 @@ def test_a_stalled_server_is_left(tmp_path, server, monkeypatch):
     monkeypatch.setattr(transfer, "STALLED_S", 0.05)
     server.cut, server.hang = 100_000, 0.3
     with pytest.raises(UserError, match=r"no answer .*timed out.*goes on where it was"):
-        transfer.download(f"{server.url}/file", tmp_path / "weights")
+        transfer.download(f"{server.url}/file", tmp_path / "weights", SETTING)
     (part,) = tmp_path.iterdir()
     assert part.stat().st_size == 100_000
 
@@ -96,7 +97,7 @@ def test_a_stalled_server_is_left(tmp_path, server, monkeypatch):
 )
 def test_a_refusal_is_no_lack_of_network(tmp_path, server):
     with pytest.raises(UserError, match=r"answers 404 Not Found.*Correct the revision") as error:
-        transfer.download(f"{server.url}/gone", tmp_path / "weights")
-    assert "network" not in str(error.value).replace("metrics.networks", "")
+        transfer.download(f"{server.url}/gone", tmp_path / "weights", SETTING)
+    assert "network" not in str(error.value)
     with pytest.raises(UserError, match=r"no answer .*This stage needs a network"):
-        transfer.download("http://127.0.0.1:9/file", tmp_path / "weights")
+        transfer.download("http://127.0.0.1:9/file", tmp_path / "weights", SETTING)

@@ -6,15 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from boldvision.errors import UserError
-from boldvision.files import atomic, reading
+from boldvision.files import atomic, only_job, reading
 
 LEDGER = "trusted.tsv"
-"""In the folder of weights; deleting a line of it means to trust anew."""
+"""In a folder of networks; deleting a line of it means to trust anew."""
 
 HEADER = "file\tsha256\turl"
-
-REMEDY = f"delete it, with its line in {LEDGER} if it has one, and run the stage `weights` again"
-"""For a file that is not what it should be: while its line is there, no other takes its place."""
 
 
 class Trusted(NamedTuple):
@@ -25,7 +22,7 @@ class Trusted(NamedTuple):
 
 
 def known(folder: Path) -> dict[str, Trusted]:
-    """Files of a folder of weights that were trusted on first use."""
+    """Files of a folder that were trusted on first use."""
     path = folder / LEDGER
     if not path.exists():
         return {}
@@ -39,8 +36,8 @@ def known(folder: Path) -> dict[str, Trusted]:
 
 def remember(folder: Path, file: str, sha256: str, url: str) -> None:
     """Record a file, and say so."""
-    rows = known(folder) | {file: Trusted(sha256, url)}
-    with atomic(folder / LEDGER) as part:
+    with only_job(folder / LEDGER), atomic(folder / LEDGER) as part:
+        rows = known(folder) | {file: Trusted(sha256, url)}
         lines = ["\t".join((name, *row)) for name, row in sorted(rows.items())]
         part.write_text("\n".join([HEADER, *lines]) + "\n")
     print(
@@ -64,6 +61,6 @@ def digest(folder: Path, file: str, url: str) -> str:
     if row.url != url:
         raise UserError(
             f"{folder / file}: expected the file of {url}, found that of {row.url}. Delete it and "
-            f"its line in {folder / LEDGER}, and run the stage `weights` again."
+            f"its line in {folder / LEDGER}, and run again."
         )
     return row.sha256

@@ -1,0 +1,1 @@
+"""CLIP: tokens of pictures and of what is said about them, in one space."""

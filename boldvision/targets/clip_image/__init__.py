@@ -1,0 +1,1 @@
+"""Target `clip_image`: what CLIP makes of an image."""

@@ -1,0 +1,1 @@
+"""Latents of a very deep VAE, sampled from its posterior, which Brain-Diffuser predicts first."""
