@@ -19,7 +19,8 @@ def write_captions(out: Path, captions: Mapping[int, Sequence[str]]) -> None:
     """Write the captions of images by image_id: a row for each caption, in their order."""
     rows = [(image_id, text) for image_id in sorted(captions) for text in captions[image_id]]
     with atomic(out) as part:
-        pd.DataFrame(rows, columns=["image_id", "caption"]).to_parquet(part, index=False)
+        table = pd.DataFrame(rows, columns=["image_id", "caption"])
+        table.to_parquet(part, index=False, write_page_checksum=True)
 
 
 def read_captions(path: Path, image_ids: np.ndarray) -> list[list[str]]:

@@ -50,12 +50,15 @@ NCCL.
 | weights | frozen ones of linear layers and convolutions in half precision, others in float32 |
 | state | gradients and AdamW's two moments, in float32, of what is trained |
 | a sample | what autograd saves of it; in brackets, with activation checkpointing |
-| 24, 40, 80 GiB | largest `training.device_batch_size` of such a card; 0: not even one fits |
+| 24, 40, 80 GiB | largest `device_batch_size` of such a card; 0: not even one fits |
 
-`training.batch_size` is shared by the cards; what is more than `device_batch_size` is accumulated:
-of 320 samples, each of 8 cards takes 40 at once, or twice 20. `training.activation_checkpointing`
-keeps what goes into each part of the U-Net and computes the rest again: a third more work. Neither
-changes what is learned, but for rounding and the masks of dropout.
+The `batch_size` of a training is shared by the cards. Of Dynadiff, what is more than
+`device_batch_size` is accumulated: of 320 samples, each of 8 cards takes 40 at once, or twice 20.
+MindEye1's losses compare all rows of a batch, so a card's share must fit it: 32 rows of one card, 4
+of each of 8; counted is `high_level`, which holds more, without frozen CLIP, 1.2 GB.
+`activation_checkpointing` keeps what goes into each part of the U-Net, or of MindEye1's prior, and
+computes the rest again: a third more work of these. Neither changes what is learned, but for
+rounding and the masks of dropout.
 
 {table([NSD])}
 These are the runs of `config/nsd.yaml`, each with its subject, or subjects, of most voxels.

@@ -9,13 +9,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from boldvision import plugins
-from boldvision.config import BaseRun, Config, Fmriprep, Generator, Training
+from boldvision import frozen, plugins
+from boldvision.config import BaseRun, Config, Fmriprep, Training
 from boldvision.datasets.choose import dataset_of
 from boldvision.errors import UserError
-from boldvision.generators import base as generators
 from boldvision.metrics.measures import MEASURES
-from boldvision.networks.settings import BaseNetwork
 from boldvision.paths import Paths
 from boldvision.shipped import ROOT, shipped
 from boldvision.trials import splits
@@ -27,8 +25,6 @@ OPERATIONAL = {
 
 DECODED = {"rounding", "blur_faces"}
 """Settings of a reconstruction that say how pictures are made of latents, after these."""
-
-WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 def as_json(**settings: Any) -> str:
@@ -159,11 +155,23 @@ class Jobs:
     def generators(self, wildcards: Any) -> list[str]:
         """Files of the generators that a run uses."""
         names = self._run(wildcards).generator_names()
-        return [file for name in names for file in self._generator_files(name)]
+        return [file for name in names for file in frozen.generator_files(self.config, name)]
 
     def networks(self, wildcards: Any) -> list[str]:
         """Folders of the networks that a run uses."""
-        return [self._network(name).folder for name in self._run(wildcards).network_names()]
+        return [
+            frozen.network(self.config, name).folder
+            for name in self._run(wildcards).network_names()
+        ]
+
+    def stage_networks(self, stage: str) -> Callable[[Any], list[str]]:
+        """Input function: of these, what a stage of a decoder uses."""
+
+        def networks(wildcards: Any) -> list[str]:
+            names = self._run(wildcards).stage_networks(stage)
+            return [frozen.network(self.config, name).folder for name in names]
+
+        return networks
 
     def start(self, wildcards: Any) -> list[str]:
         """The model that a run starts from, if it does."""
@@ -226,25 +234,10 @@ class Jobs:
         preprocessing = self._run(wildcards).preprocessing
         return self.paths.bold.format(preprocessing=preprocessing, subject=subject)
 
-    def _generator(self, name: str) -> Generator:
-        settings = self.config.generators[name]
-        if settings.repository:
-            return settings
-        return settings.model_copy(update={"folder": shipped(settings.folder)})
-
-    def _generator_files(self, name: str, *parts: str) -> list[str]:
-        """Its folder where a generator is fetched; where it ships, weights of `parts`, or all."""
-        generator = self._generator(name)
-        if generator.repository:
-            return [generator.folder]
-        networks = [part for part in generators.parts(generator.kind) if part != "scheduler"]
-        return [f"{generator.folder}/{part}/{WEIGHTS}" for part in parts or networks]
-
-    def _network(self, name: str) -> BaseNetwork:
-        settings = self.config.network(name)
-        if settings.files:
-            return settings
-        return settings.model_copy(update={"folder": shipped(settings.folder)})
+    def pretrained_networks(self) -> str:
+        """Wildcard constraint: kinds of networks with a small one, which is trained here."""
+        kinds = plugins.found("networks").items()
+        return one_of(kind for kind, folder in kinds if (folder / "pretrain.py").exists())
 
     def network_settings(self, wildcards: Any) -> str:
         """Kind and published files of a network that is fetched."""
@@ -256,7 +249,7 @@ class Jobs:
     def target_networks(self, wildcards: Any) -> list[str]:
         """Folders of the networks that a target uses."""
         names = self.config.target(wildcards.target).network_names()
-        return [self._network(name).folder for name in names]
+        return [frozen.network(self.config, name).folder for name in names]
 
     def annotations(self, wildcards: Any) -> str:
         """COCO's captions: the folder that has them, or the archive that is fetched."""
@@ -270,13 +263,15 @@ class Jobs:
     def target_generators(self, wildcards: Any) -> list[str]:
         """Files of the generators that a target uses."""
         names = self.config.target(wildcards.target).generator_names()
-        return [file for name in names for file in self._generator_files(name)]
+        return [file for name in names for file in frozen.generator_files(self.config, name)]
 
     def target_settings(self, wildcards: Any) -> str:
         """A target and its generators."""
         target = self.config.target(wildcards.target)
-        generators = {name: self._generator(name) for name in target.generator_names()}
-        networks = {name: self._network(name) for name in target.network_names()}
+        generators = {
+            name: frozen.generator(self.config, name) for name in target.generator_names()
+        }
+        networks = {name: frozen.network(self.config, name) for name in target.network_names()}
         return as_json(target=target, generators=generators, networks=networks)
 
     # Settings and commands
@@ -318,8 +313,13 @@ class Jobs:
             return as_json(
                 run=run.model_dump(mode="json", exclude=_operational(run) | others),
                 preprocessing=self.config.preprocessing[run.preprocessing],
-                generators={name: self._generator(name) for name in run.stage_generators(stage)},
-                networks={name: self._network(name) for name in run.stage_networks(stage)},
+                generators={
+                    name: frozen.generator(self.config, name)
+                    for name in run.stage_generators(stage)
+                },
+                networks={
+                    name: frozen.network(self.config, name) for name in run.stage_networks(stage)
+                },
                 window=self.config.window(wildcards.window),
             )
 
@@ -338,8 +338,10 @@ class Jobs:
         return as_json(
             run=run.model_dump(mode="json", exclude=_operational(run) | later),
             preprocessing=self.config.preprocessing[run.preprocessing],
-            generators={name: self._generator(name) for name in run.generator_names()},
-            networks={name: self._network(name) for name in run.network_names()},
+            generators={
+                name: frozen.generator(self.config, name) for name in run.generator_names()
+            },
+            networks={name: frozen.network(self.config, name) for name in run.network_names()},
             windows={name: self.config.window(name) for name in names},
             trials=test_set.trials,
             trials_at_most=test_set.trials_at_most,
@@ -350,7 +352,7 @@ class Jobs:
     def decoding_generator(self, wildcards: Any) -> list[str]:
         """Files of the VAE that decodes a test set's latents, if it keeps these."""
         name = self._latents_of(wildcards)
-        return self._generator_files(name, "vae") if name else []
+        return frozen.generator_files(self.config, name, "vae") if name else []
 
     def decoding_options(self, wildcards: Any) -> list[str]:
         """Options of the stage `evaluate`: how pictures are made of latents that are kept."""
@@ -359,7 +361,7 @@ class Jobs:
             return []
         how = self._run(wildcards).reconstruction
         told = how.model_dump(mode="json", include=DECODED | {"precision"})
-        return ["--decode", as_json(generator=self._generator(name), **told)]
+        return ["--decode", as_json(generator=frozen.generator(self.config, name), **told)]
 
     def environment(self, wildcards: Any) -> str:
         """Conda environment that a run's pictures are made in."""

@@ -41,15 +41,18 @@ def enough_memory(remedy: str) -> Iterator[None]:
         raise UserError(f"the memory of the GPU is too small{why}. {remedy}") from error
 
 
-def training_remedy(run: Any) -> str:
-    """What takes less of a card in the training of a run."""
-    training = getattr(run, "training", None)
+def training_remedy(run: Any, stage: str) -> str:
+    """What takes less of a card in a stage of the training of a run."""
+    section = "training" if hasattr(run, "training") else stage
+    training = getattr(run, section, None)
     if not isinstance(training, Training):
         return "Use a card with more memory."
-    lower = f"Lower `training.device_batch_size` of the run (now {training.device_batch_size})"
+    less = f"Lower `{section}.device_batch_size` of the run (now {training.device_batch_size})"
+    if not training.accumulates:
+        less = "Share the batch among more GPUs (`gpus_per_job`)"
     if training.activation_checkpointing:
-        return f"{lower}: no model changes by it."
-    return f"{lower} or set `training.activation_checkpointing: true`: no model changes by either."
+        return f"{less}: no model changes by it."
+    return f"{less} or set `{section}.activation_checkpointing: true`: no model changes by either."
 
 
 def reconstruction_remedy(run: Any) -> str:

@@ -20,6 +20,7 @@ from snakemake.api import OutputSettings, ResourceSettings, SnakemakeApi
 from snakemake.rules import Rule
 from snakemake.settings.types import Quietness
 
+from boldvision import plugins
 from boldvision.fingerprint import Code
 from boldvision.trials import splits
 
@@ -38,7 +39,7 @@ class OtherWildcard(AttributeError):
 
 
 class Wildcards(SimpleNamespace):
-    """Wildcards of one case: a decoder, a kind of target, or a split."""
+    """Wildcards of one case: a decoder, a kind of target or network, or a split."""
 
     def __getattr__(self, name: str) -> str:
         raise OtherWildcard(name)
@@ -76,7 +77,13 @@ class Reruns:
         runs = {config.run(name).decoder: Wildcards(run=name) for name in config.run_names}
         targets = {config.target(name).kind: Wildcards(target=name) for name in config.target_names}
         found = {name: Wildcards(split=name) for name in splits.names()}
-        self._cases = [("", Wildcards()), *runs.items(), *targets.items(), *found.items()]
+        trained = {
+            name: Wildcards(kind=name)
+            for name, folder in plugins.found("networks").items()
+            if (folder / "pretrain.py").exists()
+        }
+        named = (runs, targets, found, trained)
+        self._cases = [("", Wildcards()), *(case for cases in named for case in cases.items())]
         self.modules = {
             ".".join(path.relative_to(copy).with_suffix("").parts).removesuffix(".__init__"): path
             for path in sorted(copy.rglob("*.py"))

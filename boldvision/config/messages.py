@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from boldvision.config.section import NAME, PLACE, REPOSITORY, SHA256, TEXT, WINDOW, WORD
+from boldvision.config.section import NAME, PLACE, REPOSITORY, SHA256, TEXT, URL, WINDOW, WORD
 
 EXPECTED = {
     NAME: "a name of a-z, 0-9 and _, a letter first",
@@ -18,6 +18,7 @@ EXPECTED = {
     TEXT: "one line of text",
     REPOSITORY: "OWNER/NAME, of letters, digits, _, . and -",
     SHA256: "64 digits of 0-9 and a-f",
+    URL: "an address that begins with https://, without blanks, quotes, { and }",
 }
 """What the patterns of strings ask for."""
 

@@ -95,6 +95,9 @@ class OneCycle(Section):
 class Training(Section):
     """Optimization of a network that a decoder trains."""
 
+    accumulates: ClassVar[bool] = True
+    """Whether a device's share of a batch may be computed in parts."""
+
     steps: Steps = Field(60000, description="optimizer steps")
     batch_size: Count = Field(320, description="global batch, whatever the number of GPUs")
     device_batch_size: Count = Field(
@@ -107,7 +110,10 @@ class Training(Section):
     )
     betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="AdamW's decay of its moments")
     warmup_steps: int = Field(
-        1000, ge=0, le=100_000_000, description="steps of linear rise to the peak"
+        1000,
+        ge=0,
+        le=100_000_000,
+        description="steps of linear rise to the peak, unless there is `one_cycle`",
     )
     one_cycle: OneCycle | None = Field(
         None, description="rise and fall in place of these steps and a cosine to zero; null: not"

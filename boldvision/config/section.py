@@ -52,6 +52,7 @@ PLACE = r"^[^{}\x00-\x1f\x7f-][^{}\x00-\x1f\x7f]*$"
 TEXT = r"^[^\x00-\x1f\x7f]*$"
 REPOSITORY = "^[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*$"
 SHA256 = "^[0-9a-f]{64}$"
+URL = r"^https://[^\s'\"{}\x00-\x1f\x7f]+$"
 
 Name = Annotated[str, Field(pattern=NAME, max_length=64, json_schema_extra={"format": "name"})]
 """What the configuration names: a part of paths and commands, so only a-z, 0-9 and _."""

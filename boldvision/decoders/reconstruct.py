@@ -78,8 +78,7 @@ def reconstruct(
     keys = np.where(trials["trial"] < 0, -trials["image_id"], trials["trial"])
     batches = [slice(start, start + batch_size) for start in range(0, len(windows), batch_size)]
     constant = 0
-    if hasattr(decoder, "look_at"):
-        decoder.look_at((read_finite(windows, batch, subject) for batch in batches), subject)
+    _show_all(decoder, windows, batches, subject)
     with atomic(out) as part, h5py.File(part, "w") as file:
         for batch in batches:
             bold = read_finite(windows, batch, subject)
@@ -93,6 +92,14 @@ def reconstruct(
         if constant == len(windows):
             raise _without_content(out, constant)
     return constant
+
+
+def _show_all(
+    decoder: Decoder, windows: Windows | AveragedWindows, batches: list[slice], subject: str
+) -> None:
+    """Of a :class:`boldvision.decoders.base.TransductiveDecoder`, let it look at them."""
+    if hasattr(decoder, "look_at"):
+        decoder.look_at((read_finite(windows, batch, subject) for batch in batches), subject)
 
 
 def _without_content(out: Path, constant: int) -> UserError:

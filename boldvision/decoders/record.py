@@ -16,6 +16,9 @@ REMEDY = "remove its folder and run again to train the model anew"
 OFFICIAL = "official weights"
 """Label of weights that the authors of a decoder published."""
 
+ADAPTED = "our adaptation"
+"""How a label begins that says what a decoder's publication leaves open and we chose."""
+
 
 def artefacts(folder: Path, stages: Iterable[str]) -> dict[str, str]:
     """The sha256 of every file that stages of a model made, by its name in the model's folder."""

@@ -45,7 +45,7 @@ def main(name: str, argv: list[str]) -> None:
     work = arguments.out.with_name(f"{arguments.out.name}.checkpoint")
     job = _job(arguments, work, name)
     run = plugins.defined("decoders", decoder, stage, "main")
-    enough = enough_memory(training_remedy(job.run))
+    enough = enough_memory(training_remedy(job.run, stage))
     if not environment.is_main_process():
         with enough:
             return run(job)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from boldvision.generators.base import Generator
     from boldvision.generators.dual import DualGenerator
 
+PIXELS = 4 * 512 * 512
+"""Of pictures that are encoded together, as many as `decode.PLACES` are."""
+
 
 @torch.no_grad()
 def encode(
@@ -37,12 +40,14 @@ def encode(
     keys : sequence of int
         One per picture: what is drawn for it does not depend on its companions.
     """
-    posterior = vae.encode(pictures).latent_dist
+    some = pictures.split(max(1, PIXELS // pictures[0, 0].numel()))
+    posteriors = [vae.encode(part).latent_dist for part in some]
+    mean, std = (torch.cat([getattr(p, name) for p in posteriors]) for name in ("mean", "std"))
     drawn = [
-        torch.randn(mean.shape, generator=torch.Generator().manual_seed(derive(seed, "encode", k)))
-        for mean, k in zip(posterior.mean, keys, strict=True)
+        torch.randn(one.shape, generator=torch.Generator().manual_seed(derive(seed, "encode", k)))
+        for one, k in zip(mean, keys, strict=True)
     ]
-    return posterior.mean + posterior.std * torch.stack(drawn).to(posterior.mean)
+    return mean + std * torch.stack(drawn).to(mean)
 
 
 @torch.no_grad()

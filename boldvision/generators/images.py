@@ -22,11 +22,15 @@ def to_tensor(images: np.ndarray, px: int) -> torch.Tensor:
     -------
     Tensor of float32, [N, 3, px, px]
     """
-    resized = [
-        np.asarray(Image.fromarray(image).resize((px, px), Image.Resampling.BILINEAR))
-        for image in images
-    ]
-    return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(resized(images, px)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def resized(
+    images: np.ndarray, px: int, filtered: Image.Resampling = Image.Resampling.BILINEAR
+) -> np.ndarray:
+    """8-bit images [N, H, W, 3] to [N, px, px, 3] by a filter of PIL, as 8-bit images again."""
+    each = (Image.fromarray(image).resize((px, px), filtered) for image in images)
+    return np.stack([np.asarray(image) for image in each])
 
 
 def to_uint8(pictures: torch.Tensor, rounding: str = "nearest") -> np.ndarray:

@@ -36,7 +36,8 @@ def fetch(kind: str, files: Mapping[str, File], out: Path) -> None:
     """Write folder `out`: a network as it is read, and ``ledger.tsv`` with what was downloaded.
 
     Files wait in ``<out>.partial`` until all are there, so a killed download goes on. Those without
-    a published digest are trusted at first sight: ``trusted.tsv`` beside `out` holds their digests.
+    a published digest are trusted as soon as they could be converted: ``trusted.tsv`` beside `out`
+    holds their digests. A web page in place of one is so fetched anew by the next call.
 
     Parameters
     ----------
@@ -57,25 +58,29 @@ def fetch(kind: str, files: Mapping[str, File], out: Path) -> None:
     made = partial / ".converted"
     convert = plugins.defined("networks", kind, "keys", "converted")
     with only_job(out):
-        ledger = ["file\turl\tbytes\tsha256"]
+        ledger, trusted = ["file\turl\tbytes\tsha256"], {}
         for name, file in files.items():
-            found = _fetch_file(name, file, partial, out)
+            expected = file.sha256 or trust.digest(out.parent, f"{out.name}/{name}", file.url)
+            found = _fetch_file(name, file, expected, partial, out)
             size = (partial / name).stat().st_size
             ledger.append(f"{name}\t{file.url}\t{size}\t{found}")
+            if not expected:
+                trusted[name] = found
         shutil.rmtree(made, ignore_errors=True)
         made.mkdir()
         with reading(out, f"files of a network of kind {kind}", f"correct {SETTING}"):
             convert({name: partial / name for name in files}, made)
             _require_no_code(made)
+        for name, found in trusted.items():
+            trust.remember(out.parent, f"{out.name}/{name}", found, files[name].url)
         (made / "ledger.tsv").write_text("\n".join(ledger) + "\n")
         replace_folder(made, out)
         shutil.rmtree(partial)
 
 
-def _fetch_file(name: str, file: File, partial: Path, out: Path) -> str:
+def _fetch_file(name: str, file: File, expected: str, partial: Path, out: Path) -> str:
     """Bring one file to the partial folder, unless the right one is there; its digest."""
-    path, known = partial / name, f"{out.name}/{name}"
-    expected = file.sha256 or trust.digest(out.parent, known, file.url)
+    path = partial / name
     if expected and path.is_file() and sha256(path) == expected:
         return expected
     part = download(file.url, path, SETTING)
@@ -90,8 +95,6 @@ def _fetch_file(name: str, file: File, partial: Path, out: Path) -> str:
             f"removed. Run again or, if another has been published, {remedy}."
         )
     part.replace(path)
-    if not expected:
-        trust.remember(out.parent, known, found, file.url)
     return found
 
 

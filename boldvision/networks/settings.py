@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from boldvision.config.section import Name, Place, Section, Text, Word
+from boldvision.config.section import (
+    LONGEST_TEXT,
+    SHA256,
+    URL,
+    Name,
+    Place,
+    Section,
+    Text,
+    Word,
+)
 
 
 class File(Section):
     """A file that is published."""
 
     url: str = Field(
-        pattern=r"^https://[^\s'\"]+$", description="where it is; a revision in it pins it"
+        pattern=URL,
+        max_length=LONGEST_TEXT,
+        description="where it is; a revision in it pins it",
     )
     sha256: str | None = Field(
         None,
-        pattern="^[0-9a-f]{64}$",
+        pattern=SHA256,
         description="of its content; null: nobody publishes it, the first one found is trusted",
     )
 

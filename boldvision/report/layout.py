@@ -7,6 +7,7 @@ import pandas as pd
 from boldvision.metrics.identification import TIES
 from boldvision.report import published
 from boldvision.report.formats import Cell, Header, Section, Sheet
+from boldvision.report.results import labels_of
 from boldvision.report.tables import MEAN, OURS, PUBLISHED, TABLES
 
 INTERVAL = (
@@ -105,7 +106,7 @@ def notes(frame: pd.DataFrame) -> list[str]:
     same = bool(ours["comparable"].all())
     apart = ", so ours and published separately where they are not comparable"
     return [
-        *([] if same else [_warning(ours)]),
+        *([f"{label}." for label in _labels(ours)] if same else [_warning(ours)]),
         f"{PLUS_MINUS} {_averages(number, ours)}",
         f"Rows marked published are Table {number} of {published.SOURCE}.",
         *TABLES[number].notes,
@@ -133,11 +134,16 @@ def _networks(ours: pd.DataFrame) -> list[str]:
     return [f"Our networks differ from the paper's for {networks}."] if networks else []
 
 
+def _labels(ours: pd.DataFrame) -> list[str]:
+    return labels_of(zip(ours["row"], ours["generator"], strict=True))
+
+
 def _warning(ours: pd.DataFrame) -> str:
     if ours.loc[ours["genuine"], "comparable"].all():
-        return "NOT COMPARABLE with the published rows for the metrics of another network, below."
+        text = "NOT COMPARABLE with the published rows for the metrics of another network, below."
+        return " ".join([text, *(f"{label}." for label in _labels(ours))])
     kind = "simulated dataset" if ours["note"].str.contains("simulated").any() else "dataset"
-    generators = ", ".join(sorted({g for g in ours["generator"] if g})) or "the paper's generator"
+    generators = ", ".join(_labels(ours)) or "the paper's generator"
     return (
         f"NOT COMPARABLE: our rows ({kind} {ours['dataset'].iloc[0]}; {generators}; protocol "
         f"{ours['protocol'].iloc[0]}) must not be read against the published rows."

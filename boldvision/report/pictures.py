@@ -23,7 +23,10 @@ LABEL_IN, CELL_IN, EDGE_IN = 0.85, 1.1, 0.05
 """Inches: the labels of the rows, a picture at most, the lower and right edge."""
 
 NOTE_IN, BLOCK_IN, LINE_IN = 0.4, 0.22, 0.115
-"""Inches above the pictures: the note, the title of a block, a line of a column's title."""
+"""Inches above the pictures: two lines of the note, the title of a block, a line of a column's."""
+
+NOTE_LINE_IN = 0.135
+"""Inches: each further line of the note."""
 
 GAP = 0.3
 """Space between two blocks, in pictures."""
@@ -90,8 +93,9 @@ def picture_grid(blocks: Blocks, labels: Sequence[str], note: str) -> Figure:
     above = LINE_IN * (1 + max(title.count("\n") for title in titles))
     above += BLOCK_IN if any(blocks) else 0
     height = above + cell * len(labels) + EDGE_IN
-    figure = Figure(figsize=(style.WIDTH_IN, NOTE_IN + height * (len(blocks) if stacked else 1)))
-    left, top = (style.WIDTH_IN + LABEL_IN - cell * columns) / 2, NOTE_IN
+    top = NOTE_IN + NOTE_LINE_IN * max(0, len(style.note_lines(note)) - 2)
+    figure = Figure(figsize=(style.WIDTH_IN, top + height * (len(blocks) if stacked else 1)))
+    left = (style.WIDTH_IN + LABEL_IN - cell * columns) / 2
     for k, (title, block) in enumerate(blocks.items()):
         middle = (left + cell * len(block) / 2) / style.WIDTH_IN
         figure.text(middle, _height(figure, top + 0.13), title, ha="center", weight="bold")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from boldvision.decoders.record import ADAPTED
 from boldvision.errors import UserError
 from boldvision.files import reading
 from boldvision.parquet import read_table
@@ -260,6 +261,20 @@ def note(evaluations: list[Result], dataset: str, simulated: bool, split: str = 
 def data_note(evaluations: list[Result], dataset: str, simulated: bool) -> str:
     """Dataset and generator, as shown above a figure of several subjects."""
     kind = f"simulated dataset {dataset}" if simulated else f"dataset {dataset}"
-    generators = sorted({e.generator_label for e in evaluations} - {""})
+    labels = labels_of((e.row, e.generator_label) for e in evaluations)
     warning = "not comparable with the paper" if simulated else ""
-    return "; ".join(filter(None, [kind, *generators, warning]))
+    return "; ".join(filter(None, [kind, *labels, warning]))
+
+
+def labels_of(rows: Iterable[tuple[str, str]]) -> list[str]:
+    """What the weights of rows are, from each row and its label: by row, unless all say the same.
+
+    Rows whose weights are as published, without a label, say nothing.
+    """
+    by_label: dict[str, dict[str, None]] = {}
+    for row, label in rows:
+        if label:
+            by_label.setdefault(label, {})[row] = None
+    if len(by_label) == 1 and not next(iter(by_label)).startswith(ADAPTED):
+        return list(by_label)
+    return [f"{', '.join(named)} ({label})" for label, named in by_label.items()]

@@ -12,6 +12,7 @@ import pandas as pd
 from boldvision.files import atomic
 from boldvision.report import published
 from boldvision.report.formats import write_csv
+from boldvision.report.results import labels_of
 from boldvision.report.scorecard import (
     METHOD,
     NO_PLUGIN,
@@ -103,7 +104,8 @@ def to_html(frame: pd.DataFrame) -> str:
 
 
 def _introduction(frame: pd.DataFrame) -> list[str]:
-    generators = ", ".join(sorted({g for g in frame["generator"] if g})) or "the paper's"
+    rows = zip(frame["row"], frame["generator"], strict=True)
+    generators = ", ".join(labels_of(rows)) or "the paper's"
     lines = [
         f"<p>Every published number beside ours. Dataset: <b>{escape(frame['dataset'].iloc[0])}</b>"
         f". Generator: <b>{escape(generators)}</b>. Published: {escape(published.SOURCE)}.</p>"

@@ -117,10 +117,14 @@ def styled() -> Iterator[None]:
         yield
 
 
+def note_lines(text: str) -> list[str]:
+    """Lines of a note."""
+    return [line for given in text.splitlines() for line in textwrap.wrap(given, NOTE_WIDTH)]
+
+
 def note(figure: Figure, text: str) -> None:
     """Say above a figure what to know about its data, in lines that fit its width."""
-    lines = [line for given in text.splitlines() for line in textwrap.wrap(given, NOTE_WIDTH)]
-    title = figure.suptitle("\n".join(lines), fontsize=8)
+    title = figure.suptitle("\n".join(note_lines(text)), fontsize=8)
     if figure.get_layout_engine() is None:
         title.set_y(1 - 0.06 / figure.get_figheight())
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from boldvision.decoders.record import OFFICIAL, stage_records
+from boldvision.decoders.record import ADAPTED, OFFICIAL, stage_records
 from boldvision.errors import UserError
 from boldvision.metrics.intervals import standard_error
 from boldvision.metrics.measures import MEASURES
@@ -197,11 +197,13 @@ def comparable(evaluation: Result, metric: str, simulated: bool) -> bool:
     """Whether a number of ours may be read against the paper's.
 
     It may where the data are real, the generator's weights and the metric's network are the
-    paper's (neither has a label but that of official weights) and the protocol is Dynadiff's.
+    paper's (neither has a label but that of official weights, or of an adaptation of ours) and the
+    protocol is Dynadiff's.
     """
+    labels = evaluation.generator_label.split("; ")
     return (
         not simulated
-        and evaluation.generator_label in ("", OFFICIAL)
+        and all(label in ("", OFFICIAL) or label.startswith(ADAPTED) for label in labels)
         and evaluation.protocol == "dynadiff"
         and evaluation.metrics[metric].genuine
     )

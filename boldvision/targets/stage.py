@@ -22,7 +22,10 @@ from boldvision.images import ImageStack
 from boldvision.targets.base import DIGEST, Frozen, Stimuli, digest, mapped_values
 
 BATCH = 8
-"""Pictures together: a VAE takes half a gigabyte for each of 512 px, and is no faster with more."""
+"""Pictures together: a VAE takes half a gigabyte for each of 512 px, and is no faster with more.
+
+To CLIP they are 2,056 tokens of 257 each, or 3,080 of five captions each.
+"""
 
 
 class Settings(config.Section):

@@ -17,8 +17,8 @@ from boldvision.errors import UserError
 from boldvision.parameters import non_finite
 
 REMEDY = (
-    "Lower `training.learning_rate`, lengthen `training.warmup_steps`, or set "
-    "`training.precision` to bf16 or no"
+    "Lower the run's `learning_rate`, lengthen the rise to it (`warmup_steps`, or `peak_at` of "
+    "`one_cycle`), or set `precision` to bf16 or no"
 )
 """What to try after a training that diverged."""
 

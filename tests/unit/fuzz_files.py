@@ -17,6 +17,7 @@ from PIL import Image
 from boldvision import cli, config
 from boldvision.datasets.miniature.experiment import experiment_design
 from boldvision.datasets.nsd.betas import read_betas
+from boldvision.datasets.nsd.captions import read_stimulus_table
 from boldvision.datasets.nsd.design import read_experiment_design, read_run_design
 from boldvision.datasets.nsd.roi import read_roi
 from boldvision.datasets.nsd.stimuli import copy_images
@@ -27,10 +28,6 @@ from boldvision.hdf5 import write_text
 from boldvision.images import ImageStack, write_images
 from boldvision.metrics.decoded import decode_file
 from boldvision.metrics.inputs import read_reconstructions
-from boldvision.networks.convnext.keys import converted
-from boldvision.networks.convnext.network import ConvNext
-from boldvision.networks.convnext.network import load as load_network
-from boldvision.networks.convnext.settings import Network
 from boldvision.report import results
 from boldvision.signal import derivatives
 from boldvision.signal.region import Voxels
@@ -39,6 +36,7 @@ from boldvision.targets.base import TargetFile
 from boldvision.trials import table
 from boldvision.trials.splits import standard
 from boldvision.trials.windows import Windows
+from tests.unit import fuzz_networks as networks
 from tests.unit.decoder_data import (
     load_model,
     mean_image_settings,
@@ -267,23 +265,6 @@ def read_sidecar(path: Path) -> None:
     derivatives._check_timing(path.with_suffix(".nii.gz"), FMRIPREP)
 
 
-def write_published(path: Path) -> None:
-    """The checkpoint of a network that is published as a pickle."""
-    state = ConvNext(network_settings(path)).state_dict()
-    torch.save({"model": {f"module.{name}": value for name, value in state.items()}}, path)
-
-
-def read_published(path: Path) -> dict[str, np.ndarray]:
-    settings = network_settings(path)
-    converted({"checkpoint": path}, Path(settings.folder))
-    return {name: value.numpy() for name, value in load_network(settings).state_dict().items()}
-
-
-def network_settings(path: Path) -> Network:
-    sizes = {"image_px": 8, "depths": (1,), "widths": (4,), "width": 4}
-    return Network(kind="convnext", folder=f"{path}.converted", **sizes)
-
-
 def write_settings(path: Path) -> None:
     path.write_text(json.dumps({"subject": {"number": 1, "grid": [1, 2, 3]}, "seed": None}))
 
@@ -328,7 +309,16 @@ KINDS = [
     Kind("model.json", *of_model("model.json", read_model_record), False),
     Kind(STATES, *of_checkpoint(STATES), False),
     Kind(RANK, *of_checkpoint(RANK), False),
-    Kind("convnext.pth", write_published, read_published, False),
+    Kind("convnext.pth", networks.write_convnext, networks.read_convnext, False),
+    Kind("model-ema.th", networks.write_vdvae, networks.read_vdvae, False),
+    Kind("autoencoder.bin", networks.write_autoencoder, networks.read_autoencoder, False),
+    Kind("clip.safetensors", *networks.of_clip("model.safetensors"), False),
+    Kind("clip.json", *networks.of_clip("config.json"), False),
+    Kind("tokenizer.json", *networks.of_clip("tokenizer.json"), False),
+    Kind("captions.parquet", networks.write_said, networks.read_said, True),
+    Kind("stim_info.csv", networks.write_stimulus_table,
+         lambda path: read_stimulus_table(path, 9), False),
+    Kind("coco.zip", networks.write_annotations, networks.read_annotations, True),
     Kind("scores.parquet", *SCORES, False),
     Kind("scores.json", *SUMMARY, False),
     Kind("sidecar.json", write_sidecar, read_sidecar, False),

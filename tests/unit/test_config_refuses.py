@@ -10,7 +10,7 @@ from boldvision import plugins
 from boldvision.config import Config
 from boldvision.config.load import load_config
 from boldvision.config.messages import EXPECTED
-from boldvision.config.section import NAME
+from boldvision.config.section import NAME, WORD
 from boldvision.config_docs import LIMITS
 from boldvision.errors import UserError
 from boldvision.metrics.measures import MEASURES
@@ -21,6 +21,7 @@ HOSTILE = ("a$(touch PWNED)", "../../../escaped", "{x}", "-x")
 SHOWN = "a line that is shown"
 YOURS = "a file or folder of the user's choice; quoted wherever it is a word of a command"
 FREE_TEXT = {
+    "coco.folder": YOURS,
     "costs.gpu": SHOWN,
     "costs.source": SHOWN,
     "generators.*.label": SHOWN,
@@ -28,11 +29,15 @@ FREE_TEXT = {
     "generators.*.folder": YOURS,
     "metrics.networks.*.weights": "pretrained or random, checked where the network is made",
     "metrics.weights_folder": YOURS,
+    "networks.*.folder": YOURS,
+    "networks.*.label": SHOWN,
     "preprocessing.*.derivatives": YOURS,
     "preprocessing.*.job.image": "an image file or the name of an image; travels as JSON",
     "preprocessing.*.job.licence": YOURS,
     "preprocessing.*.job.work": YOURS,
     "raw": YOURS,
+    "runs.*.high_level.deepspeed": YOURS,
+    "runs.*.low_level.deepspeed": YOURS,
     "runs.*.training.deepspeed": YOURS,
     "runs.*.weights": YOURS,
     "runs_table": YOURS,
@@ -180,7 +185,7 @@ def test_every_field_has_a_pattern_or_bounds():
         if part.get("type") in ("integer", "number"):
             assert len(part.keys() & LIMITS.keys()) == 2, path
         if part.get("type") == "object" and path[1:2] not in [(n,) for n in READ_ONE_BY_ONE]:
-            named = part.get("patternProperties", {}).keys() == {NAME}
+            named = part.get("patternProperties", {}).keys() in ({NAME}, {WORD})
             assert named or part["additionalProperties"] is False, path
 
 

@@ -284,7 +284,7 @@ def test_command_prints_scopes_and_items(capsys):
     ]
     assert "hours of one A100" in printed
     assert "13 % to 40 % of 312 teraflop/s (A100)" in printed
-    assert re.search(r"^table_1 .* 260–900 .* assumed ", printed, re.MULTILINE)
+    assert re.search(r"^table_2 .* 590–1,800 .* assumed ", printed, re.MULTILINE)
     estimate.main(["--scope", "demo", "--item", "figure_5", "--markdown"])
     printed = capsys.readouterr().out
     assert "| dynadiff_time_resolved/subj01/main-3/seed-0 |" in printed

@@ -82,13 +82,13 @@ def broken_at(call, monkeypatch, change):
 def test_a_training_that_diverges_is_no_result(refused, monkeypatch):
     rise = [1e-2, 1e-2]
     monkeypatch.setattr(
-        "boldvision.training.loop.learning_rate", lambda step, *_: (rise + [1e15] * 40)[step]
+        "boldvision.training.schedule.learning_rate", lambda step, *_: (rise + [1e15] * 40)[step]
     )
     settings = {"steps": 40, "checkpoint_every_s": 1000}
     said = refused(**settings, log_every=2)
     assert "the loss is not finite after" in said
     assert "the last finite loss, at step 2, was" in said
-    assert "Lower `training.learning_rate`" in said
+    assert "Lower the run's `learning_rate`" in said
     said = refused(**settings, log_every=1000)
     assert "after 40 steps; no finite loss was logged before" in said
 

@@ -10,6 +10,7 @@ from dual_data import noisy_latents, tokens_of_both, write_dual_generator
 from torch import nn
 
 from boldvision.errors import UserError
+from boldvision.generators import image_to_image
 from boldvision.generators.decode import decode_latents
 from boldvision.generators.dual import load_dual_generator
 from boldvision.generators.image_to_image import ddim, encode, unipc
@@ -176,6 +177,15 @@ def test_unipc_keeps_its_own_arithmetic_in_float32_under_autocast(stub, pictures
     with torch.autocast("cpu", torch.bfloat16):
         found = unipc(stub, lambda x, t: x.sin(), *pictures, **MINDEYE)
     assert torch.equal(found, expected)
+
+
+def test_few_large_pictures_are_encoded_together(generator, monkeypatch):
+    seen, sizes, forward = torch.rand(5, 3, 16, 16), [], generator.vae.encode
+    expected = encode(generator.vae, seen, 0, KEYS)
+    monkeypatch.setattr(image_to_image, "PIXELS", 2 * 16 * 16)
+    monkeypatch.setattr(generator.vae, "encode", lambda x: sizes.append(len(x)) or forward(x))
+    torch.testing.assert_close(encode(generator.vae, seen, 0, KEYS), expected)
+    assert sizes == [2, 2, 1]
 
 
 def test_latents_are_drawn_from_the_posterior_by_key(generator):

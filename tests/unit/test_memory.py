@@ -17,6 +17,7 @@ from boldvision.decoders.dynadiff.decoder import DynadiffDecoder
 from boldvision.decoders.dynadiff.memory import held
 from boldvision.decoders.dynadiff.model import Dynadiff
 from boldvision.decoders.dynadiff.objective import DiffusionObjective
+from boldvision.decoders.mindeye1.settings import HighLevel, LowLevel, Run
 from boldvision.errors import UserError
 from boldvision.generators.base import load_generator
 from boldvision.held import GIB, Held
@@ -76,9 +77,21 @@ def test_other_errors_pass():
 
 def test_the_remedy_fits_the_run():
     checkpointing = plugins.run_settings(run_settings(activation_checkpointing=True))
-    assert "activation_checkpointing" not in training_remedy(checkpointing)
+    assert "activation_checkpointing" not in training_remedy(checkpointing, "train")
     untrained = plugins.run_settings(mean_image_settings())
-    assert training_remedy(untrained) == "Use a card with more memory."
+    assert training_remedy(untrained, "train") == "Use a card with more memory."
+
+
+def test_the_remedy_names_the_section_of_the_stage():
+    """Of a batch that is not accumulated: a smaller part of it would be refused."""
+    run = Run.model_construct(
+        high_level=HighLevel(learning_rate=1e-3, activation_checkpointing=True),
+        low_level=LowLevel(learning_rate=1e-3),
+    )
+    assert training_remedy(run, "high_level").startswith("Share the batch among more GPUs")
+    assert "`low_level.activation_checkpointing: true`" in training_remedy(run, "low_level")
+    for stage in ("high_level", "low_level"):
+        assert "device_batch_size" not in training_remedy(run, stage)
 
 
 def test_what_is_counted_is_what_autograd_saves(generator):

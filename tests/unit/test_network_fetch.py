@@ -223,6 +223,23 @@ def test_wrong_archives(server, out, content):
     assert not out.exists()
 
 
+@pytest.mark.survives(
+    "networks",
+    "A web page comes in place of a network's file whose digest nobody publishes",
+    "It is not trusted: nothing is recorded, and the next run fetches the file itself",
+)
+def test_a_page_is_not_trusted(server, out):
+    files, path = published(server, model=None), server.folder / "model.bin"
+    right = path.read_bytes()
+    path.write_text("<html>sign in</html>")
+    with pytest.raises(UserError, match="one: expected files of a network"):
+        fetch("kind", files, out)
+    assert trust.known(out.parent) == {}
+    path.write_bytes(right)
+    fetch("kind", files, out)
+    assert trust.known(out.parent)["one/model.bin"].sha256 == digest(path)
+
+
 def test_a_pickle_never_remains(server, out, kind):
     kind.converted = lambda files, place: files["model.bin"].rename(place / "model.bin")
     with pytest.raises(UserError, match=r"found files \['.bin'\] in place of"):

@@ -49,6 +49,25 @@ def arguments(generator, subject, model, out, windows=WINDOWS, **settings):
     return reconstruct_arguments(generator, subject, model, out, windows, **run)
 
 
+class Onlooker:
+    """Paints a picture with how far its window is from the mean of all that it looked at."""
+
+    label = ""
+
+    def __init__(self, dies_after=99):
+        self.left, self.looks = dies_after, 0
+
+    def look_at(self, windows, subject):
+        self.mean, self.looks = np.concatenate(list(windows)).mean(0), self.looks + 1
+
+    def reconstruct(self, windows, subject, keys):
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        far = (windows - self.mean).reshape(len(windows), -1)[:, :12]
+        return np.uint8(100 * np.abs(far)).reshape(-1, 2, 2, 3)
+
+
 def windows_of(subject, window, *trials):
     where = subject.bold, subject.trials, subject.split, window, subject.preprocessing
     return load_windows(*where, "test", *trials)
@@ -235,3 +254,21 @@ def test_mean_image_is_the_mean_over_training_trials(subject, folder):
     assert len(images) == 6
     wanted = (mean.permute(1, 2, 0).numpy() + 1) * 127.5
     assert abs(images - wanted[None]).max() <= 0.51
+
+
+@pytest.mark.survives(
+    "jobs",
+    "A decoder that compares the windows of a test set with each other is killed between pictures",
+    "It looks at all windows of that test set again, and makes the same bytes",
+)
+def test_a_decoder_looks_at_all_windows_before_the_first_picture(subject, tmp_path):
+    windows = windows_of(subject, config.Window(**WINDOWS["main+0"]))
+    whole, killed, again = Onlooker(), Onlooker(dies_after=1), Onlooker()
+    reconstruct(whole, windows, "subj01", 3, tmp_path / "whole.h5")
+    np.testing.assert_allclose(whole.mean, windows[:].mean(0), rtol=1e-5)
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct(killed, windows, "subj01", 3, tmp_path / "made.h5")
+    assert not (tmp_path / "made.h5").exists()
+    reconstruct(again, windows, "subj01", 3, tmp_path / "made.h5")
+    assert (whole.looks, again.looks) == (1, 1)
+    assert (tmp_path / "made.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()

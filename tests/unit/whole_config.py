@@ -7,6 +7,9 @@ from config_data import values_of
 from boldvision.config.load import load_config
 
 TEXTS = {
+    "coco.endpoint": "http://127.0.0.1:9",
+    "coco.folder": "annotations",
+    "coco.sha256": "0" * 64,
     "raw": "raw",
     "s3.endpoint": "http://127.0.0.1:9",
     "design.expdesign_sha256": "0" * 64,
@@ -14,13 +17,26 @@ TEXTS = {
     "runs_table": "boldvision/decoders/dynadiff/runs.tsv",
     "runs.dynadiff.training.deepspeed": "config/deepspeed_zero2.json",
     "runs.dynadiff_official.weights": "weights",
+    "runs.mindeye1.high_level.deepspeed": "config/deepspeed_zero2.json",
+    "runs.mindeye1.low_level.deepspeed": "config/deepspeed_zero2.json",
 }
 NUMBERS = {
     "gallery.images": 100,
     "runs.dynadiff_betas.sessions": 2,
     "test_sets.matrix.trials_at_most": 100,
     "runs.dynadiff.training.gradient_clip": 1.0,
+    "runs.mindeye1.high_level.gradient_clip": 1.0,
+    "runs.mindeye1.low_level.gradient_clip": 1.0,
 }
+OTHERS = {
+    "runs.dynadiff.training.undecayed": ["bias"],
+    "runs.dynadiff.training.one_cycle": {
+        "peak_at": 0.3, "start": 25.0, "end": 1e4, "momentum": [0.95, 0.85],
+    },
+    "networks.clip.files": {
+        "model": {"url": "https://127.0.0.1/model", "sha256": "0" * 64},
+    },
+}  # fmt: skip
 JOB = {"runtime": "docker", "image": "image", "licence": "licence", "work": "work"}
 FETCHED = {
     "kind": "versatile_diffusion", "folder": "fetched", "repository": "owner/name",
@@ -33,9 +49,11 @@ def whole_config():
     config = load_config(values_of())
     values = config.model_dump(mode="json")
     values["runs"] = {name: config.run(name).model_dump(mode="json") for name in config.run_names}
+    for section, read in (("networks", config.network), ("targets", config.target)):
+        values[section] = {name: read(name).model_dump(mode="json") for name in values[section]}
     values["generators"]["fetched"] = dict(FETCHED)
     values["preprocessing"]["fmriprep"]["job"] = JOB | {"threads": 2, "mem_gb": 4}
-    for place, value in (TEXTS | NUMBERS).items():
+    for place, value in (TEXTS | NUMBERS | OTHERS).items():
         put(values, place.split("."), value)
     load_config(values)
     return values

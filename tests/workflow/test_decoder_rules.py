@@ -38,7 +38,8 @@ def named(name):
 def test_each_stage_has_a_rule_of_its_own_code(name):
     text = (DECODERS[name] / "rules.smk").read_text()
     rules = dict(re.findall(r"^rule (\w+):\n((?:(?:    .*)?\n)*)", text, re.MULTILINE))
-    assert list(rules) == [f"{name}_{stage}" for stage in plugins.stages(name)]
+    stages = [f"{name}_{stage}" for stage in plugins.stages(name)]
+    assert list(rules) in (stages, [*stages, f"{name}_model"])  # which lists what they made
     for stage in plugins.stages(name):
         assert f'code=CODE.stage("{name}.{stage}")' in rules[f"{name}_{stage}"]
 

@@ -30,6 +30,7 @@ BY_NAME = {
     "reconstruct": "boldvision.decoders.{}.decoder",
     "split": "boldvision.trials.splits.{}",
     "target": "boldvision.targets.{}.network",
+    "pretrain_network": "boldvision.networks.{}.pretrain",
 }
 """What a stage imports by the name of a decoder, of a kind of target, or of a split."""
 
@@ -38,9 +39,9 @@ VALUES = (int, float, str, list, tuple, dict, set)
 
 BEFORE_A_JOB = {
     *("bytes_per_image", "teraflop_per_image", "check", "downloads", "draws", "generator_names"),
-    *("network_names", "lacks"),
+    *("network_names", "lacks", "chosen"),
     *("latent_generator", "require", "shifted"),
-    *("stage_generators", "stage_targets", "target_names"),
+    *("side", "stage_generators", "stage_networks", "stage_targets", "target_names"),
 }
 """What settings are asked for beside their values: names and sizes, for a plan."""
 
@@ -246,6 +247,27 @@ def pretend_done(run, place):
             output.parent.mkdir(parents=True, exist_ok=True)
             output.touch() if output.suffix else output.mkdir()
     run("--touch", "--cores", "1")
+
+
+@pytest.mark.survives(
+    "results",
+    "A setting of one stage of a decoder is changed, which another stage does not read",
+    "That stage runs again, and the model is listed anew; the other does not",
+)
+def test_stages_that_read_nothing_of_each_other_run_again_alone(snakemake, tmp_path):
+    def run(*options):
+        model = "results/miniature/models/mindeye1/subj01/main/seed-0/model.json"
+        return snakemake("--nolock", *options, "--", model, place=tmp_path)
+
+    def anew(changed):
+        printed = run("--dry-run", "--config", f"runs={{mindeye1: {changed}}}")
+        return set(re.findall(r"^(?:local)?rule mindeye1_(\w+):", printed, re.MULTILINE))
+
+    pretend_done(run, tmp_path)
+    assert anew("{high_level: {learning_rate: 2.0e-3}}") == {"high_level", "model"}
+    assert anew("{low_level: {learning_rate: 2.0e-3}}") == {"low_level", "model"}
+    operational = "{high_level: {device_batch_size: 80}, reconstruction: {candidates: 2}}"
+    assert anew(operational) == set()
 
 
 def test_snakemake_runs_again_what_the_edited_code_makes(snakemake, tmp_path):

@@ -70,8 +70,8 @@ rule encode_target:
         "../../envs/train.yaml"
     resources:
         gpu=min(1, CONFIG.gpus_per_job),
-        # Torch and CUDA 2 GB, the VAE 0.3, 32 pictures; images and what is made of them are mapped. The
-        # rest is for the networks of other targets.
+        # Torch and CUDA 2 GB, 8 pictures 0.5; images and what is made of them are mapped. The largest
+        # network is CLIP, 1.7 GB in float32, which is there twice while it is read.
         mem_mb=more_each_try(8000),
         runtime=240,  # 10,000 x 1.1 TFLOP: 6 minutes of an A100 at a tenth of its peak
     params:

@@ -89,11 +89,7 @@ rule pretrain_network:
     benchmark:
         "benchmarks/pretrain_network/{kind}.tsv"
     wildcard_constraints:
-        kind="|".join(
-            name
-            for name, folder in plugins.found("networks").items()
-            if (folder / "pretrain.py").exists()
-        ),
+        kind=JOBS.pretrained_networks(),
     conda:
         "../../envs/train.yaml"
     threads: 2
@@ -106,4 +102,4 @@ rule pretrain_network:
             f"boldvision.networks.{wildcards.kind}.pretrain",
         ),
     shell:
-        "python -m boldvision pretrain_network --kind {wildcards.kind} --out {output:q} &> {log:q}"
+        "python -m boldvision pretrain_network --kind {wildcards.kind:q} --out {output:q} &> {log:q}"

@@ -18,7 +18,8 @@ rule reconstruct:
     resources:
         gpu=min(1, CONFIG.gpus_per_job),
         # Torch and CUDA 2 GB; until they are on the card, the U-Net 3.4, the VAE 0.3, the brain module
-        # 1.4, and the file that was trained 1.4, or 4.8 with `finetune: all`.
+        # 1.4, and the file that was trained 1.4, or 4.8 with `finetune: all`. Brain-Diffuser: eigenvectors
+        # 5.8 until they are on the card; then 3,000 windows, 2.3, and what is predicted of them, 4.2.
         mem_mb=more_each_try(16000),
         runtime=2880,  # the 16 windows of a model: a day
     params:

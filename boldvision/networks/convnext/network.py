@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from boldvision.files import reading
-from boldvision.networks.convnext.settings import STEM_FACTOR, Network
+from boldvision.networks.convnext.settings import Network
+from boldvision.networks.convnext.stem import STEM_FACTOR
 
 WEIGHTS = "model.safetensors"
 MEAN, STD = (0.485, 0.456, 0.406), (0.228, 0.224, 0.225)

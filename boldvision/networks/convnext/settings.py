@@ -7,10 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from boldvision.config.runs import Count, Pixels
+from boldvision.networks.convnext.stem import STEM_FACTOR
 from boldvision.networks.settings import BaseNetwork
-
-STEM_FACTOR = 4
-"""Pixels of a side that the first convolution takes together; each later stage halves."""
 
 Stages = Annotated[tuple[Count, ...], Field(min_length=1, max_length=8)]
 

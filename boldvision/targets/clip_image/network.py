@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from boldvision.generators.images import resized
 from boldvision.networks.clip.network import load as load_clip
 from boldvision.networks.clip.settings import clip_among
 from boldvision.targets.base import Frozen, Stimuli
@@ -22,22 +23,10 @@ def load(target: Target, frozen: Frozen) -> Callable[[Stimuli], dict[str, np.nda
     def encode(stimuli: Stimuli) -> dict[str, np.ndarray]:
         pictures = stimuli.pictures
         if target.resize_via is not None:
-            pictures = resized_twice(pictures, target.resize_via, clip.image_px)
+            squares = resized(pictures, target.resize_via)  # which have no border to crop
+            pictures = resized(squares, clip.image_px, Image.Resampling.BICUBIC)
         between_0_and_1 = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(frozen.device) / 255
         tokens = clip.image_tokens(clip.pixels(between_0_and_1)).cpu().numpy()
         return {"tokens": tokens.astype(np.float16)}
 
     return encode
-
-
-def resized_twice(images: np.ndarray, via: int, px: int) -> np.ndarray:
-    """8-bit images [N, H, W, 3] to [N, px, px, 3]: bilinear to side `via`, then bicubic.
-
-    Between the two they are 8-bit images again. A square has no border to crop.
-    """
-    first, then = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
-    resized = [
-        np.asarray(Image.fromarray(image).resize((via, via), first).resize((px, px), then))
-        for image in images
-    ]
-    return np.stack(resized)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from PIL import Image
 
+from boldvision.generators.images import resized
 from boldvision.networks.vdvae import network as vdvae
 from boldvision.seeds import derive
 from boldvision.targets.base import Frozen, Stimuli
@@ -26,18 +26,6 @@ def load(target: Target, frozen: Frozen) -> Callable[[Stimuli], dict[str, np.nda
             return {"latents": latents.cpu().numpy().astype(np.float16)}
 
     return encode
-
-
-def resized(pictures: np.ndarray, px: int) -> np.ndarray:
-    """Pictures [N, px, px, 3] by PIL's bilinear filter, uint8: what torchvision makes of a picture.
-
-    Parameters
-    ----------
-    pictures : ndarray of uint8, [N, H, W, 3]
-    px : int
-    """
-    images = [Image.fromarray(picture) for picture in pictures]
-    return np.stack([np.asarray(i.resize((px, px), Image.Resampling.BILINEAR)) for i in images])
 
 
 def _noise(network: vdvae.Vdvae, seed: int, image_id: int) -> torch.Tensor:
