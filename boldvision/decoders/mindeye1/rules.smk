@@ -5,7 +5,7 @@ rule mindeye1_high_level:
         series=JOBS.training_series,
         images=JOBS.images,
         targets=JOBS.stage_targets("high_level"),
-        networks=JOBS.networks,
+        networks=JOBS.stage_networks("high_level"),
         deepspeed=JOBS.deepspeed("high_level"),
     output:
         directory(f"{PATHS.model}/high_level"),
@@ -45,7 +45,7 @@ rule mindeye1_low_level:
         series=JOBS.training_series,
         images=JOBS.images,
         targets=JOBS.stage_targets("low_level"),
-        networks=JOBS.networks,
+        networks=JOBS.stage_networks("low_level"),
         deepspeed=JOBS.deepspeed("low_level"),
     output:
         directory(f"{PATHS.model}/low_level"),
@@ -92,5 +92,6 @@ rule mindeye1_model:
         f"{ROOT}/envs/train.yaml"
     params:
         folder=subpath(output[0], parent=True),
+        code=CODE.stage("model"),
     shell:
         "python -m boldvision model --decoder mindeye1 --model {params.folder:q} &> {log:q}"

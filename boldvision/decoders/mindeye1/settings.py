@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from boldvision.config import runs as config
 from boldvision.config.runs import Count
 from boldvision.config.section import Name, Section
+from boldvision.networks.clip.settings import Network as Clip
 
 if TYPE_CHECKING:
     from boldvision.config import Config
+
+Temperature = Annotated[float, Field(gt=0, le=10)]
 
 
 class Brain(Section):
@@ -44,7 +47,7 @@ class Contrast(Section):
     mixed_epochs: float = Field(
         0.33, ge=0, le=1, description="part of the epochs that BiMixCo takes, rounded down to whole"
     )
-    mixed_temperature: float = Field(0.006, gt=0, le=10, description="of BiMixCo")
+    mixed_temperature: Temperature = Field(0.006, description="of BiMixCo")
     mixing: float = Field(
         0.15, gt=0, le=100, description="both parameters of the beta distribution"
     )
@@ -54,7 +57,7 @@ class Contrast(Section):
         description="label of a window that is drawn as its own partner: published: one less its "
         "share, as the released code leaves it; whole: one",
     )
-    soft_temperatures: tuple[float, float] = Field(
+    soft_temperatures: tuple[Temperature, Temperature] = Field(
         (0.004, 0.0075), description="of SoftCLIP, at first and at the end, along a cosine"
     )
 
@@ -68,6 +71,8 @@ class Training(config.Training):
         description="steps: the training takes `steps` steps, as published; samples: in an epoch "
         "every sample is shown once, and `steps` is what follows",
     )
+
+    accumulates: ClassVar[bool] = False
 
 
 class HighLevel(Training):
@@ -98,7 +103,7 @@ class LowLevel(Training):
         (64, 128, 256), min_length=1, description="of the decoder's blocks"
     )
     teacher_weight: float = Field(0.1, gt=0, le=1e6, description="of the contrast with a teacher")
-    teacher_temperature: float = Field(0.075, gt=0, le=10, description="of that contrast")
+    teacher_temperature: Temperature = Field(0.075, description="of that contrast")
 
 
 class Reconstruction(config.Reconstruction):
@@ -121,15 +126,28 @@ class Reconstruction(config.Reconstruction):
         "no", description="of the generator; no: fp32. Brain networks and prior are fp32"
     )
 
+    @model_validator(mode="after")
+    def _takes_steps(self) -> Reconstruction:
+        if int(self.strength * self.steps) == 0:
+            raise ValueError(
+                f"`strength`: {self.strength:g} of `steps`, {self.steps}, is less than one step; "
+                "raise one of them"
+            )
+        return self
+
 
 class Run(config.BaseRun):
     """Settings of a MindEye1 model."""
+
+    identified: ClassVar = 0.75
 
     decoder: Literal["mindeye1"] = Field(description="a package of boldvision.decoders")
     pretrained: None = None
     generator: Name = Field(description="a name of `generators`, whose image U-Net draws")
     clip: Name = Field(description="a name of `networks`, of kind clip")
-    tokens: Name = Field(description="a name of `targets`: image tokens of that network")
+    tokens: Name = Field(
+        description="a name of `targets`: image tokens of that network; read unless `augment`"
+    )
     latents: Name = Field(description="a name of `targets`: posteriors of an autoencoder")
     teacher: Name = Field(description="a name of `networks`, of kind convnext")
     samples: Literal["trials", "images"] = Field(
@@ -160,8 +178,8 @@ class Run(config.BaseRun):
         return (self.clip,) if self.high_level.augment else ()
 
     def target_names(self) -> tuple[str, ...]:
-        """Tokens and latents of the training images."""
-        return (self.tokens, self.latents)
+        """What its stages read of the training images."""
+        return (*self.stage_targets("high_level"), self.latents)
 
     def stage_targets(self, stage: str) -> tuple[str, ...]:
         """Tokens, unless images are augmented; or latents."""
@@ -170,14 +188,25 @@ class Run(config.BaseRun):
         return () if self.high_level.augment else (self.tokens,)
 
     def check(self, config: Config) -> None:
-        """Targets and networks must be of the kinds that are asked for."""
+        """Targets and networks must be of the kinds that are asked for, and fit each other."""
         for key, kind in (("clip", "clip"), ("teacher", "convnext")):
             if (found := config.network(getattr(self, key)).kind) != kind:
                 raise ValueError(
                     f"`{key}`: expected a network of kind {kind}, found one of {found}"
                 )
         for key, kind in (("tokens", "clip_image"), ("latents", "vae")):
+            if getattr(self, key) not in self.target_names():
+                continue
             if (found := config.target(getattr(self, key)).kind) != kind:
                 raise ValueError(f"`{key}`: expected a target of kind {kind}, found one of {found}")
-        if config.target(self.tokens).network_names() != (self.clip,):
-            raise ValueError(f"`tokens`: expected a target of the network {self.clip}; name one")
+            if key == "tokens" and config.target(self.tokens).network_names() != (self.clip,):
+                raise ValueError(
+                    f"`tokens`: expected a target of the network {self.clip}; name one"
+                )
+        generator, clip = config.generators[self.generator], cast(Clip, config.network(self.clip))
+        if (generator.tokens, generator.width) != (clip.image_tokens, clip.width):
+            raise ValueError(
+                f"`generator`: expected one of {clip.image_tokens} x {clip.width} tokens, which "
+                f"{self.clip} makes of an image, found {self.generator} of {generator.tokens} x "
+                f"{generator.width}; name another"
+            )
