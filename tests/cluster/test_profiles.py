@@ -109,5 +109,5 @@ def test_few_downloads_run_at_once(name):
     files = ["download", "betas", "fmriprep", "evaluate", "decoder_targets"]
     texts = "".join((ROOT / f"workflow/rules/{file}.smk").read_text() for file in files)
     rules = [body for body in re.split("^rule ", texts, flags=re.M) if "downloads=1," in body]
-    assert len(rules) == 8
+    assert len(rules) == 9
     assert all("    localrule: True\n" in body for body in rules)

@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from boldvision.paths import Paths
+from boldvision.runs_table import read_runs
 from tests.rehearsal.simulate import CONFIGS, ROOT, rehearsed
 from tests.rehearsal.watch import watching
 
@@ -29,6 +30,9 @@ REPORTS = "tables and figures"
 MEM_MB = 20000
 """Of all jobs that run at a time, as their rules state it."""
 
+DECODERS = ("dynadiff", "mean_image")
+"""The compared ones are tried at true shapes stage by stage, in tests (BOLDVISION_SLOW=1)."""
+
 HEAVY = ("encode_target", "mean_image_train", "dynadiff_train", "reconstruct", "evaluate")
 """Rules whose jobs have all cores, where a profile gives them a GPU."""
 
@@ -40,6 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     paths = Paths(settings.dataset)
     benchmarks, out = Path(paths.benchmarks), Path(paths.results, "rehearsal")
     out.mkdir(parents=True, exist_ok=True)
+    write_runs(Path(str(settings.runs_table)))
     with watching() as used:
         simulate(Path(paths.logs, "simulate.log"), benchmarks / "simulate.tsv")
         code = subprocess.run(snakemake(*arguments)).returncode
@@ -54,6 +59,13 @@ def main(arguments: Sequence[str]) -> int:
     (out / "rehearsal.md").write_text(markdown(table))
     print(markdown(table))
     return code
+
+
+def write_runs(table: Path) -> None:
+    """Write the runs table: the rows of the decoders that are rehearsed."""
+    rows = [read_runs(ROOT / "boldvision" / "decoders" / name / "runs.tsv") for name in DECODERS]
+    table.parent.mkdir(parents=True, exist_ok=True)
+    pd.concat(rows).to_csv(table, sep="\t", index=False)
 
 
 def simulate(log: Path, benchmark: Path) -> None:

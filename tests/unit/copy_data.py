@@ -9,6 +9,7 @@ from fetch_data import DESIGN, SUBJECT
 from boldvision.datasets.nsd import fetch, keys
 
 PARTS = list(fetch.PARTS)
+WITH_OUT = ("session", "betas", "rawdata", "annotations")
 
 
 def argv(part: str, root: Path, **settings) -> list[str]:
@@ -16,9 +17,10 @@ def argv(part: str, root: Path, **settings) -> list[str]:
     settings = {"subject": SUBJECT, "design": DESIGN.model_dump()} | settings
     words = [part, "--settings", json.dumps(settings), "--root", str(root)]
     words += ["--ledger", str(root / f"{part}.tsv")]
-    words += ["--subject", "subj01"] if part != "experiment" else []
+    whole = ("experiment", "stimulus_table", "annotations")
+    words += ["--subject", "subj01"] if part not in whole else []
     words += ["--session", "1"] if part in ("session", "betas") else []
-    words += ["--out", str(root / "out")] if part in ("session", "betas", "rawdata") else []
+    words += ["--out", str(root / "out")] if part in WITH_OUT else []
     return words + (["--kind", "betas_x", "--file", "nii.gz"] if part == "betas" else [])
 
 

@@ -201,7 +201,7 @@ def test_a_stopped_run_goes_on_from_its_checkpoint_not_from_its_start(
     out = folder / "stopped"
     settings = {"pretrained": joint, "changes": PRETRAINED, "steps": STEPS}
     with monkeypatch.context() as patch:
-        stop_at(patch, "boldvision.training.loop.learning_rate", call=4)
+        stop_at(patch, "boldvision.training.loop.optimizer_settings", call=4)
         with pytest.raises(Stop):
             train(generator, [subject], out, **settings)
     train(generator, [subject], out, **settings)

@@ -110,12 +110,13 @@ def test_paper_on_nsd(jobs, snakemake):
     assert time.monotonic() - started < 20
     assert 50 < snakemake.peak_mb() < 1500
     assert found["dynadiff_train"] == sum(NSD_PAPER.values()) == 87
-    assert found["mean_image_train"] == found["encode_target"] == 4
+    assert found["mean_image_train"] == 4
+    assert found["encode_target"] >= 4  # or more, of more decoders
     assert found["download_session"] == found["prepare_session"] == 4 * 40
     assert found["prepare_betas_session"] == found["prepare_fmriprep_session"] == 4 * 40
     assert found["run_fmriprep"] == found["download_rawdata"] == 4
     assert (found["make_table"], found["make_gallery"]) == (8, 1)
-    assert found["download_generator"] == found["fetch_weights"] == 1
+    assert found["download_generator"] >= found["fetch_weights"] == 1
     assert "check_known_answer" not in found
 
 
@@ -141,7 +142,8 @@ def test_the_released_protocol_can_be_planned(jobs, config):
 def test_demo_is_two_subjects_and_four_shifts(jobs):
     found = jobs("miniature", "all")
     assert found["dynadiff_train"] == 2 + 1 + 4
-    assert found["mean_image_train"] == found["encode_target"] == 2
+    assert found["mean_image_train"] == 2
+    assert found["encode_target"] >= 2
     assert found["download_session"] == 2 * 4
     assert found["reconstruct"] == found["evaluate"] >= 2 + 2 + 1 + 2 * 4  # or more decoders
 

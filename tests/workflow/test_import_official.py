@@ -24,7 +24,7 @@ def test_they_are_rows_of_tables_1_6_and_7(snakemake, official_weights, config, 
     assert "dynadiff_official_convert" not in without
     for rule in ("reconstruct", "evaluate"):  # on single trials and on their average
         assert found[rule] == without[rule] + 2 * subjects
-        assert without[rule] == 2 * 2 * subjects
+        assert without[rule] % (2 * subjects) == 0
 
 
 def test_importing_needs_one_session_and_no_image(snakemake, official_weights):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rehearsal.run import CONFIGS
+from tests.rehearsal.run import CONFIGS, write_runs
 
 ELSEWHERE = {"download_rawdata", "run_fmriprep", "download_generator", "dynadiff_official_convert"}
 """Rules of stages that need a container, a network or the authors' weights."""
@@ -38,6 +38,7 @@ def place(tmp_path):
         folder = tmp_path / "resources" / "generators" / "rehearsal" / part
         folder.mkdir(parents=True)
         (folder / "diffusion_pytorch_model.safetensors").touch()
+    write_runs(tmp_path / "results" / "rehearsal" / "runs.tsv")
     return tmp_path
 
 

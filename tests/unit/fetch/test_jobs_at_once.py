@@ -56,6 +56,7 @@ def test_two_fetches_of_one_session(address, folder, tmp_path, monkeypatch):
 def test_every_part_is_kept_to_one_job(part, tmp_path, monkeypatch):
     places = {
         "experiment": keys.expdesign(),
+        "stimulus_table": keys.stim_info(),
         "subject": keys.design_folder("subj01"),
         "images": "images/subj01.h5",
     }
