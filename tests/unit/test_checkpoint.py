@@ -11,7 +11,7 @@ from torch import nn
 
 from boldvision.files import sha256
 from boldvision.training.checkpoint import KEPT, Checkpoint, Progress
-from boldvision.training.schedule import learning_rate
+from boldvision.training.schedule import optimizer_settings
 
 pytestmark = pytest.mark.usefixtures("no_gpu")
 
@@ -41,10 +41,10 @@ def left(generator, subject, folder):
     def stop(step, *schedule):
         if step == 4:
             raise Stop
-        return learning_rate(step, *schedule)
+        return optimizer_settings(step, *schedule)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("boldvision.training.loop.learning_rate", stop)
+        patch.setattr("boldvision.training.loop.optimizer_settings", stop)
         with pytest.raises(Stop):
             train(generator, [subject], folder / "stopped", **SETTINGS)
     work = checkpoints_of(folder / "stopped")

@@ -48,7 +48,7 @@ def test_settings_agree(values, place, value, told):
 
 def test_tokens_that_augmented_images_have_no_use_for_are_not_made(values):
     place = ("runs", "mindeye1", "high_level", "augment")
-    for augment, targets in ((False, ("clip_image", "sd_latents")), (True, ("sd_latents",))):
+    for augment, targets in ((False, ("clip_image_once", "sd_latents")), (True, ("sd_latents",))):
         assert (
             load_config(changed(values, place, augment)).run("mindeye1").target_names() == targets
         )

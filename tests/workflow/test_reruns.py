@@ -194,7 +194,8 @@ def test_settings_compute_nothing_in_a_job():
     for kind in ("decoders", "targets"):
         for name in plugins.found(kind):
             plugins.module(kind, name, "settings")
-    for section in below_class(Section) - {Config, Figures}:
+    uncounted = {s for s in below_class(Section) if is_left_out(s.__module__)}
+    for section in uncounted - {Config, Figures}:
         own = {name: value for name, value in vars(section).items() if not name.startswith("_")}
         found |= {
             f"{section.__module__}.{section.__name__}.{name}": name
