@@ -122,11 +122,16 @@ def full_metric_name(metric: str, info: Metric) -> str:
 
 
 def legend(figure: Figure, columns: int = 6) -> None:
-    """One legend below all panels, of `columns` entries in a row at most."""
+    """One legend below all panels, of `columns` entries in a row, or fewer if they are too wide."""
     entries = {
         label: handle
         for axes in figure.axes
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    columns = min(len(entries), columns)
-    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)
+    for number in range(min(len(entries), columns), 0, -1):
+        drawn = figure.legend(
+            entries.values(), entries.keys(), loc="outside lower center", ncols=number
+        )
+        if number == 1 or drawn.get_window_extent().width <= figure.bbox.width:
+            return
+        drawn.remove()
