@@ -52,13 +52,14 @@ NCCL.
 | a sample | what autograd saves of it; in brackets, with activation checkpointing |
 | 24, 40, 80 GiB | largest `device_batch_size` of such a card; 0: not even one fits |
 
-The `batch_size` of a training is shared by the cards. Of Dynadiff, what is more than
-`device_batch_size` is accumulated: of 320 samples, each of 8 cards takes 40 at once, or twice 20.
-MindEye1's losses compare all rows of a batch, so a card's share must fit it: 32 rows of one card, 4
-of each of 8; counted is `high_level`, which holds more, without frozen CLIP, 1.2 GB.
-`activation_checkpointing` keeps what goes into each part of the U-Net, or of MindEye1's prior, and
-computes the rest again: a third more work of these. Neither changes what is learned, but for
-rounding and the masks of dropout.
+The `batch_size` of a training is shared by the cards. What is more than `device_batch_size` is
+accumulated: of 320 samples, each of 8 cards takes 40 at once, or twice 20. Where a loss compares all
+rows of a batch, nothing is accumulated, and a card's share must fit it: of 32 rows, all of them on
+one card, or 4 on each of 8. Of a decoder of several stages the one that holds most is counted,
+without frozen networks that its targets pass through.
+`activation_checkpointing` keeps what goes into each part of a network, and computes the rest again:
+a third more work of these. Neither changes what is learned, but for rounding and the masks of
+dropout.
 
 {table([NSD])}
 These are the runs of `config/nsd.yaml`, each with its subject, or subjects, of most voxels.
