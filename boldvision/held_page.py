@@ -54,7 +54,7 @@ NCCL.
 
 The `batch_size` of a training is shared by the cards. What is more than `device_batch_size` is
 accumulated: of 320 samples, each of 8 cards takes 40 at once, or twice 20. Where a loss compares
-all rows of a batch, nothing is accumulated, and a card's share must fit it: of 32 rows, all of them on
+all rows of a batch, nothing is accumulated, and a card's share must fit it: of 32 rows, all on
 one card, or 4 on each of 8. Of a decoder of several stages the one that holds most is counted,
 without frozen networks that its targets pass through.
 `activation_checkpointing` keeps what goes into each part of a network, and computes the rest again:
